@@ -1,0 +1,119 @@
+"""What Airflow asks of a provider before it loads anything of it: modules, the connection type and its form.
+
+Airflow calls this while it is still importing itself, so this module imports nothing. `CONNECTION_FORM` is the one
+description of the form: Airflow from 3.2 on reads it here, older versions through the hook's class methods.
+"""
+
+_INTEGRATION = "BTrDB"
+
+CONNECTION_FORM = {
+    "ui-field-behaviour": {
+        "hidden-fields": ["schema", "login"],
+        "relabeling": {"password": "API key"},
+        "placeholders": {
+            "host": "btrdb.example.com",
+            "port": "4411",
+            "ca_bundle": "/etc/ssl/certs/ca-certificates.crt",
+            "authority": "btrdb.example.com",
+            "proxy": "http://proxy.example.com:3128",
+        },
+    },
+    "conn-fields": {
+        "tls": {
+            "label": "TLS",
+            "description": "Encrypt the connection. auto: encrypted, unless the host is this machine.",
+            "schema": {"type": "string", "enum": ["auto", "on", "off"], "default": "auto"},
+        },
+        "ca_bundle": {
+            "label": "CA bundle",
+            "description": "Path of a PEM file with the certificates to trust; empty: those that gRPC brings.",
+            "schema": {"type": ["string", "null"]},
+        },
+        "client_cert": {
+            "label": "Client certificate",
+            "description": "Path of a PEM file, for servers that ask for one. Goes together with the client key.",
+            "schema": {"type": ["string", "null"]},
+        },
+        "client_key": {
+            "label": "Client key",
+            "description": "Path of a PEM file. Goes together with the client certificate.",
+            "schema": {"type": ["string", "null"]},
+        },
+        "authority": {
+            "label": "Name in the server's certificate",
+            "description": "Where it is not the host's name, as behind a tunnel.",
+            "schema": {"type": ["string", "null"]},
+        },
+        "proxy": {
+            "label": "HTTP proxy",
+            "description": "Reach the server through this proxy.",
+            "schema": {"type": ["string", "null"]},
+        },
+        "connect_timeout": {
+            "label": "Connect timeout (s)",
+            "description": "For the first call, which shows whether the server is there.",
+            "schema": {"type": "number", "default": 10, "minimum": 0},
+        },
+        "request_timeout": {
+            "label": "Request timeout (s)",
+            "description": "For one attempt of a call that returns one reply.",
+            "schema": {"type": "number", "default": 30, "minimum": 0},
+        },
+        "retry_total": {
+            "label": "Retry budget (s)",
+            "description": "For one operation with all its attempts and pauses; 0 never repeats.",
+            "schema": {"type": "number", "default": 120, "minimum": 0},
+        },
+        "max_in_flight": {
+            "label": "Calls in flight",
+            "description": "Calls of one bulk operation under way at once.",
+            "schema": {"type": "integer", "default": 64, "minimum": 1},
+        },
+        "max_rps": {
+            "label": "Calls per second",
+            "description": "Start no more calls per second than this; empty: no limit.",
+            "schema": {"type": ["number", "null"], "minimum": 0},
+        },
+        "max_message_mb": {
+            "label": "Largest reply (MiB)",
+            "description": "A larger reply is refused.",
+            "schema": {"type": "integer", "default": 64, "minimum": 1},
+        },
+        "insecure_api_key": {
+            "label": "API key without TLS",
+            "description": "Send the API key in clear text to a host that is not this machine.",
+            "schema": {"type": "boolean", "default": False},
+        },
+    },
+}
+
+
+def get_provider_info() -> dict[str, object]:
+    """The provider's description, in the shape of Airflow's `provider_info.schema.json`."""
+    package = "airflow_provider_btrdb"
+    return {
+        "package-name": "airflow-provider-btrdb",
+        "name": "BTrDB",
+        "description": "`BTrDB <https://btrdb.io>`__ time series: provision, query, audit, wait for and load streams.",
+        "versions": ["0.1.0"],
+        "integrations": [
+            {"integration-name": _INTEGRATION, "external-doc-url": "https://btrdb.readthedocs.io", "tags": ["service"]}
+        ],
+        "operators": [
+            {
+                "integration-name": _INTEGRATION,
+                "python-modules": [f"{package}.operators.{name}" for name in ("streams", "query", "points")],
+            }
+        ],
+        "sensors": [{"integration-name": _INTEGRATION, "python-modules": [f"{package}.sensors.streams"]}],
+        "hooks": [{"integration-name": _INTEGRATION, "python-modules": [f"{package}.hooks.btrdb"]}],
+        "triggers": [{"integration-name": _INTEGRATION, "python-modules": [f"{package}.triggers.streams"]}],
+        "connection-types": [
+            {
+                "connection-type": "btrdb",
+                "hook-class-name": f"{package}.hooks.btrdb.BTrDBHook",
+                "hook-name": "BTrDB",
+                **CONNECTION_FORM,
+            }
+        ],
+    }
