@@ -1,0 +1,230 @@
+"""The connection: what `btrdb.conn.BTrDB` offers, over one channel."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any
+from uuid import UUID
+
+from google.protobuf.json_format import MessageToDict
+
+from airflow_provider_btrdb.client import bulk, codec, identity, lookups, rpcs
+from airflow_provider_btrdb.client._aio.calls import AsyncCalls
+from airflow_provider_btrdb.client._aio.stream import AsyncStream
+from airflow_provider_btrdb.client._aio.streamset import AsyncStreamSet
+from airflow_provider_btrdb.client.config import ConnectionConfig
+from airflow_provider_btrdb.client.errors import (
+    AmbiguousStreamError,
+    NotSupportedError,
+    StreamExistsError,
+    StreamNotFoundError,
+)
+from airflow_provider_btrdb.client.models import CreateResult, StreamSpec, checked_annotations
+from airflow_provider_btrdb.wire import btrdb_v5_pb2 as pb
+
+SUPPORTED_MAJOR = 5
+"""Older servers speak another protocol."""
+
+
+class AsyncBTrDB:
+    """A connection to a BTrDB server; close it, or use it as a context manager.
+
+    Opening one does no I/O. Every call has a deadline and is repeated only where that is safe; all raise the
+    classes of `airflow_provider_btrdb.client.errors`.
+    """
+
+    def __init__(self, config: ConnectionConfig) -> None:
+        self.config = config
+        self._calls = AsyncCalls(config)
+        self._bulk = bulk.AsyncBulk(self._calls)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.config.endpoint}>"
+
+    async def __aenter__(self) -> AsyncBTrDB:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the channel. Closing twice is harmless."""
+        await self._bulk.close()
+        await self._calls.close()
+
+    # ------------------------------------------------------------ the server
+
+    async def info(self) -> dict[str, Any]:
+        """What the server says of itself: majorVersion, minorVersion, build, proxy."""
+        return _as_dict(await self._calls.unary(rpcs.INFO, pb.InfoParams()))
+
+    async def check(self) -> dict[str, Any]:
+        """`info()` within `connect_timeout`, and an error for a server that speaks an older protocol."""
+        reply = await self._calls.unary(rpcs.INFO, pb.InfoParams(), limit=self.config.connect_timeout)
+        if reply.major_version < SUPPORTED_MAJOR:
+            raise NotSupportedError(
+                f"the server is BTrDB {reply.major_version}.{reply.minor_version} ({reply.build}); "
+                f"version {SUPPORTED_MAJOR} or newer is needed",
+                endpoint=self.config.endpoint,
+            )
+        return _as_dict(reply)
+
+    # ------------------------------------------------------------ streams
+
+    async def create(
+        self,
+        uuid: UUID | str,
+        collection: str,
+        tags: Mapping[str, str] | None = None,
+        annotations: Mapping[str, str | None] | None = None,
+    ) -> AsyncStream:
+        """Make a stream with this uuid. Raises StreamExistsError, AmbiguousStreamError, RecycledUuidError and others.
+
+        When a reply was lost and the repeated call finds the stream there, with the same collection, tags and
+        annotations, it is the one that was asked for.
+        """
+        wanted = pb.StreamDescriptor(
+            uuid=identity.parse_uuid(uuid).bytes,
+            collection=collection,
+            tags=codec.to_key_values(tags or {}),
+            annotations=codec.to_key_values(checked_annotations(annotations or {})),
+            property_version=1,
+        )
+        stream = AsyncStream(self._calls, UUID(bytes=wanted.uuid), wanted)
+        request = pb.CreateParams(
+            uuid=wanted.uuid, collection=collection, tags=wanted.tags, annotations=wanted.annotations
+        )
+        try:
+            await self._calls.unary(rpcs.CREATE, request, uuid=str(stream.uuid))
+        except (StreamExistsError, AmbiguousStreamError) as error:
+            if not error.reply_lost:
+                raise
+            found = AsyncStream(self._calls, stream.uuid)
+            if not await found.exists() or not lookups.same_stream(found._loaded(), wanted):
+                raise
+            return found
+        return stream
+
+    async def create_many(
+        self,
+        specs: Iterable[StreamSpec | Mapping[str, Any]],
+        *,
+        namespace: UUID = identity.DEFAULT_NAMESPACE,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> list[CreateResult]:
+        """Make sure that many streams exist; results in the order given, each created, existed or failed.
+
+        A specification without uuid is looked up by collection and name first: one such stream is adopted whatever
+        its uuid, two or more are ambiguous, none is created with the derived uuid. One with a uuid is created as
+        asked. Calling again does only what is left. `progress(done, total)` is called as results come in. Raises
+        InputError before anything is sent when a row is malformed or two rows mean one stream.
+        """
+        rows = lookups.checked_specs(specs, namespace)
+        return await self._bulk.run(lambda calls: bulk.create_many(calls, rows, progress))
+
+    async def stream_from_uuid(self, uuid: UUID | str) -> AsyncStream:
+        """A handle, without asking the server whether there is such a stream."""
+        return AsyncStream(self._calls, identity.parse_uuid(uuid))
+
+    async def streams(
+        self,
+        *identifiers: UUID | str | Iterable[UUID | str],
+        versions: int | Sequence[int] | None = None,
+        is_collection_prefix: bool = False,
+    ) -> AsyncStreamSet:
+        """Streams by uuid, uuid text in any case, or `collection/name`, in the order given.
+
+        `versions` pins one version for each identifier. Raises StreamNotFoundError or AmbiguousStreamError naming
+        the identifier; nothing is left out silently.
+        """
+        found = [
+            await self._identified(identifier, is_collection_prefix) for identifier in lookups.flattened(identifiers)
+        ]
+        return AsyncStreamSet(found, [versions] if isinstance(versions, int) else versions)
+
+    async def streams_in_collection(
+        self,
+        *collection: str,
+        is_collection_prefix: bool = True,
+        tags: Mapping[str, str | None] | None = None,
+        annotations: Mapping[str, str | None] | None = None,
+    ) -> list[AsyncStream]:
+        """The streams of these collections (none given: of all) that have these tags and annotations.
+
+        A prefix is plain text: "foo" also matches "foobar". A value of None means that the key exists, with any
+        value. Names are case-sensitive.
+        """
+        return [
+            stream
+            async for stream in self.lookup_iter(
+                *collection, is_collection_prefix=is_collection_prefix, tags=tags, annotations=annotations
+            )
+        ]
+
+    async def lookup_iter(
+        self,
+        *collection: str,
+        is_collection_prefix: bool = True,
+        tags: Mapping[str, str | None] | None = None,
+        annotations: Mapping[str, str | None] | None = None,
+    ) -> AsyncIterator[AsyncStream]:
+        """`streams_in_collection` page by page, in bounded memory. Raises StreamInterruptedError if it breaks off."""
+        for request in lookups.lookup_requests(collection, is_collection_prefix, tags, annotations):
+            async for page in self._calls.pages(rpcs.LOOKUP_STREAMS, request):
+                for descriptor in page.results:
+                    yield AsyncStream(self._calls, UUID(bytes=descriptor.uuid), descriptor)
+
+    # ------------------------------------------------------------ metadata
+
+    async def list_collections(self, starts_with: str = "") -> list[str]:
+        """Collections that begin with the text and have at least one stream that this key may see, sorted."""
+        request = pb.ListCollectionsParams(prefix=starts_with)
+        return [name async for page in self._calls.pages(rpcs.LIST_COLLECTIONS, request) for name in page.collections]
+
+    async def collection_metadata(self, prefix: str) -> tuple[dict[str, int], dict[str, int]]:
+        """How many streams in collections with this prefix have each tag, and each annotation key."""
+        reply = await self._calls.unary(rpcs.METADATA_USAGE, pb.MetadataUsageParams(prefix=prefix))
+        return ({item.key: item.count for item in reply.tags}, {item.key: item.count for item in reply.annotations})
+
+    async def query(self, stmt: str, params: Sequence[Any] = ()) -> list[dict[str, Any]]:
+        """The rows of an SQL SELECT on the table `streams`, as dictionaries. Raises BadSqlError.
+
+        Parameters stand as $1, $2 ... in the statement and travel as text: cast where the database cannot tell the
+        type (`$1::bigint`).
+        """
+        return [row async for row in self.query_iter(stmt, params)]
+
+    async def query_iter(self, stmt: str, params: Sequence[Any] = ()) -> AsyncIterator[dict[str, Any]]:
+        """`query` row by row, in bounded memory. Raises StreamInterruptedError if it breaks off after the first row."""
+        request = pb.SQLQueryParams(query=stmt, params=codec.to_sql_parameters(params))
+        async for page in self._calls.pages(rpcs.SQL_QUERY, request):
+            for row in codec.from_sql_rows(page.rows):
+                yield row
+
+    async def _identified(self, identifier: UUID | str, is_collection_prefix: bool) -> AsyncStream:
+        uuid, collection, name = lookups.parse_identifier(identifier)
+        if uuid is not None:
+            stream = AsyncStream(self._calls, uuid)
+            await stream.refresh()
+            return stream
+        found = await self.streams_in_collection(
+            collection, is_collection_prefix=is_collection_prefix, tags={"name": name}
+        )
+        if not found:
+            raise StreamNotFoundError(
+                f"no stream is called {identifier}, or this key may not see it", endpoint=self.config.endpoint
+            )
+        if len(found) > 1:
+            raise AmbiguousStreamError(
+                f"{len(found)} streams are called {identifier}: name one by uuid, "
+                f"such as {lookups.shown(stream.uuid for stream in found)}",
+                endpoint=self.config.endpoint,
+            )
+        return found[0]
+
+
+def _as_dict(reply: pb.InfoResponse) -> dict[str, Any]:
+    return MessageToDict(reply)

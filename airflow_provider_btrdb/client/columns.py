@@ -1,0 +1,50 @@
+"""Pure work on columns of points: checks before an insert, batches, joining pages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from airflow_provider_btrdb.client.errors import BadValueError, InvalidTimeRangeError
+from airflow_provider_btrdb.client.models import Points
+from airflow_provider_btrdb.client.times import format_ns
+from airflow_provider_btrdb.protocol import MAX_TIME_NS, MIN_TIME_NS
+
+INSERT_BATCH = 50_000
+"""Points of one Insert call; the official clients send as many, so every server takes them."""
+
+
+def check_insertable(points: Points, uuid: str) -> None:
+    """Raises BadValueError or InvalidTimeRangeError naming the first point that BTrDB cannot store."""
+    finite = np.isfinite(points.values)
+    if not finite.all():
+        at = int(np.argmin(finite))
+        raise BadValueError(
+            f"point {at} at {format_ns(int(points.times[at]))} is {points.values[at]}; BTrDB stores finite values "
+            "only, so leave missing points out",
+            uuid=uuid,
+        )
+    inside = (points.times >= MIN_TIME_NS) & (points.times < MAX_TIME_NS - 1)
+    if not inside.all():
+        at = int(np.argmin(inside))
+        raise InvalidTimeRangeError(
+            f"point {at} has the time {int(points.times[at])} ns, outside what BTrDB can hold "
+            f"({format_ns(MIN_TIME_NS)} to {format_ns(MAX_TIME_NS - 1)}): are these nanoseconds?",
+            uuid=uuid,
+        )
+
+
+def in_batches(points: Points, size: int = INSERT_BATCH) -> Iterator[Points]:
+    """Consecutive parts of at most `size` points; views, not copies."""
+    for at in range(0, len(points), size):
+        yield Points(points.times[at : at + size], points.values[at : at + size])
+
+
+def concatenated(pages: Sequence[Points]) -> Points:
+    """One Points of all pages, in their order."""
+    if not pages:
+        return Points(np.empty(0, np.int64), np.empty(0, np.float64))
+    if len(pages) == 1:
+        return pages[0]
+    return Points(np.concatenate([page.times for page in pages]), np.concatenate([page.values for page in pages]))

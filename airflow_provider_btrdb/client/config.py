@@ -1,0 +1,99 @@
+"""Where a BTrDB server is and how to talk to it, as frozen values. No I/O happens here."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass, field
+
+from airflow_provider_btrdb.client.errors import InputError
+
+_ENDPOINT = re.compile(r"^(?:\[(?P<six>[0-9A-Fa-f:.%]+)\]|(?P<host>[^\s:/\[\]]+)):(?P<port>\d{1,5})$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsConfig:
+    """How to trust the server and, optionally, how to be trusted by it. Fields are paths of PEM files."""
+
+    ca_bundle: str | None = None
+    """Certificates to trust; None takes gRPC's own roots (or `GRPC_DEFAULT_SSL_ROOTS_FILE_PATH`)."""
+    client_cert: str | None = None
+    client_key: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.client_cert is None) != (self.client_key is None):
+            raise InputError("client_cert and client_key go together: one of them is missing")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionConfig:
+    """Where a BTrDB server is and how to talk to it. Times are seconds."""
+
+    endpoint: str
+    """`host:port`; IPv6 in brackets."""
+    api_key: str | None = field(default=None, repr=False)
+    """Sent as `authorization: Bearer KEY` with every call; never shown."""
+    tls: TlsConfig | None = None
+    """None means plain text; the port number never decides."""
+    authority: str | None = None
+    """The name that the server's certificate carries, where it is not the host's."""
+    insecure_api_key: bool = False
+    """Send the API key without TLS to a host that is not this machine."""
+    connect_timeout: float = 10.0
+    """For the first call, which shows whether the server is there."""
+    request_timeout: float = 30.0
+    """For one attempt of a call that returns one reply."""
+    stream_timeout: float = 600.0
+    """For one attempt of a call that returns pages; reads of points go on where an attempt ended."""
+    retry_total: float = 120.0
+    """For one operation with all its attempts and pauses; 0 never repeats."""
+    max_in_flight: int = 64
+    """Calls of one bulk operation under way at once."""
+    max_message_bytes: int = 64 * 2**20
+    """The largest reply that is accepted."""
+
+    def __post_init__(self) -> None:
+        host, port = split_endpoint(self.endpoint)
+        if not 0 < port < 2**16:
+            raise InputError(f"endpoint {self.endpoint!r}: {port} is not a port")
+        for name in ("connect_timeout", "request_timeout", "stream_timeout"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"{name} is {getattr(self, name)!r} and must be more than 0 seconds")
+        if self.retry_total < 0:
+            raise InputError(f"retry_total is {self.retry_total!r} and must not be negative")
+        if self.max_in_flight < 1:
+            raise InputError(f"max_in_flight is {self.max_in_flight!r} and must be at least 1")
+        if self.api_key is not None and not _is_header_text(self.api_key):
+            raise InputError("the API key has characters that cannot be sent (spaces, line breaks or non-ASCII text)")
+        if self.api_key and self.tls is None and not self.insecure_api_key and not is_loopback(host):
+            raise InputError(
+                f"an API key would go to {self.endpoint} in clear text: turn TLS on, or set insecure_api_key "
+                "if the way there is safe by other means"
+            )
+
+    @property
+    def host(self) -> str:
+        """The host of the endpoint, an IPv6 address without its brackets."""
+        return split_endpoint(self.endpoint)[0]
+
+
+def split_endpoint(endpoint: str) -> tuple[str, int]:
+    """`host:port` or `[ipv6]:port` -> host, port. Raises InputError for anything else."""
+    match = _ENDPOINT.match(endpoint)
+    if match is None:
+        raise InputError(f"endpoint {endpoint!r} is not host:port (an IPv6 address goes in brackets)")
+    return match["six"] or match["host"], int(match["port"])
+
+
+def is_loopback(host: str) -> bool:
+    """Does the name or address mean this machine? Names are judged as text, never looked up."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _is_header_text(key: str) -> bool:
+    return all("!" <= character <= "~" for character in key)

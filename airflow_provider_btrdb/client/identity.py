@@ -1,0 +1,34 @@
+"""The uuid of a stream that nobody gave one: derived from its collection and name, the same on every machine."""
+
+from __future__ import annotations
+
+import json
+from uuid import NAMESPACE_DNS, UUID, uuid5
+
+from airflow_provider_btrdb.client.errors import InputError
+
+DEFAULT_NAMESPACE = uuid5(NAMESPACE_DNS, "airflow-provider-btrdb")
+
+
+def derived_uuid(collection: str, name: str, *, generation: int = 0, namespace: UUID = DEFAULT_NAMESPACE) -> UUID:
+    """uuid5 over the compact UTF-8 JSON of [collection, name], with the generation appended only when it is above 0.
+
+    The text is taken as it is: nothing is normalised, so two spellings are two streams. `generation` gives a stream
+    a new uuid after the old one was obliterated, since BTrDB never takes a uuid twice.
+    """
+    if generation < 0:
+        raise InputError(f"generation is {generation} and must not be negative")
+    parts: list[str | int] = [collection, name]
+    if generation > 0:
+        parts.append(generation)
+    return uuid5(namespace, json.dumps(parts, ensure_ascii=False, separators=(",", ":")))
+
+
+def parse_uuid(value: UUID | str, what: str = "uuid") -> UUID:
+    """A UUID from a UUID or its text in any case. Raises InputError."""
+    if isinstance(value, UUID):
+        return value
+    try:
+        return UUID(value)
+    except (ValueError, AttributeError, TypeError):
+        raise InputError(f"{what} {value!r} is not a uuid") from None

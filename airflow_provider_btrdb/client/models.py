@@ -1,0 +1,206 @@
+"""What the client takes and gives, as values: points in columns, stream specifications, results."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, Literal
+from uuid import UUID
+
+from airflow_provider_btrdb.client.errors import BTrDBError, InputError, MissingExtraError
+from airflow_provider_btrdb.client.identity import parse_uuid
+from airflow_provider_btrdb.client.times import to_ns
+from airflow_provider_btrdb.protocol import TAG_KEYS
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+
+class MergePolicy(IntEnum):
+    """What the server does with a point whose time is already taken."""
+
+    NEVER = 0
+    """Keep both."""
+    EQUAL = 1
+    """Drop the new one if time and value are equal."""
+    RETAIN = 2
+    """Keep the old one."""
+    REPLACE = 3
+    """Keep the new one."""
+
+    @classmethod
+    def parse(cls, value: MergePolicy | str) -> MergePolicy:
+        """`"replace"` or MergePolicy.REPLACE -> MergePolicy.REPLACE. Raises InputError."""
+        if isinstance(value, MergePolicy):
+            return value
+        try:
+            return cls[value.upper()]
+        except (KeyError, AttributeError):
+            known = ", ".join(policy.name.lower() for policy in cls)
+            raise InputError(f"merge policy {value!r} is unknown; known are {known}") from None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Points:
+    """Points in columns of equal length: `times` int64 nanoseconds, `values` float64. Iterating gives (time, value)."""
+
+    times: npt.NDArray[np.int64]
+    values: npt.NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    def __iter__(self) -> Iterator[tuple[int, float]]:
+        return iter(zip(self.times.tolist(), self.values.tolist(), strict=True))
+
+    def __eq__(self, other: object) -> bool:
+        """Equal times and bit-equal values: 0.0 and -0.0 differ, NaN equals itself."""
+        if not isinstance(other, Points):
+            return NotImplemented
+        return self.times.tobytes() == other.times.tobytes() and self.values.tobytes() == other.values.tobytes()
+
+    __hash__ = None  # type: ignore[assignment]  # columns can be large and are compared, never looked up
+
+    @classmethod
+    def of(cls, points: Points | Iterable[tuple[Any, float]]) -> Points:
+        """Points from pairs of a time (int ns, aware datetime, RFC 3339 text...) and a number. Raises InputError."""
+        if isinstance(points, Points):
+            return points
+        pairs = list(points)
+        return cls.from_columns([to_ns(time) for time, _ in pairs], [value for _, value in pairs])
+
+    @classmethod
+    def from_columns(cls, times: Any, values: Any) -> Points:
+        """Points from two columns of equal length: int64 nanoseconds and numbers. Raises InputError."""
+        import numpy as np
+
+        try:
+            time_column = np.ascontiguousarray(times, dtype=np.int64) if len(times) else np.empty(0, np.int64)
+            value_column = np.ascontiguousarray(values, dtype=np.float64)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise InputError(f"these are not columns of int64 nanoseconds and float64 values: {error}") from None
+        if np.asarray(times).dtype.kind == "f" and len(times):
+            raise InputError("times are floats, which cannot hold nanoseconds exactly: give int64 nanoseconds")
+        if time_column.ndim != 1 or time_column.shape != value_column.shape:
+            raise InputError(f"times and values differ in shape: {time_column.shape} and {value_column.shape}")
+        return cls(time_column, value_column)
+
+    def to_arrow(self) -> Any:
+        """A pyarrow.Table with `time` (timestamp[ns, UTC]) and `value` (float64). Needs the extra `arrow`."""
+        pa = _import("pyarrow", "arrow")
+        return pa.table(
+            {"time": pa.array(self.times, pa.timestamp("ns", tz="UTC")), "value": pa.array(self.values, pa.float64())}
+        )
+
+    def to_pandas(self) -> Any:
+        """A pandas.Series of values over a UTC DatetimeIndex named `time`. Needs the extra `pandas`."""
+        pd = _import("pandas", "pandas")
+        index = pd.DatetimeIndex(self.times.view("datetime64[ns]"), tz="UTC", name="time")
+        return pd.Series(self.values, index=index, name="value")
+
+    def to_polars(self) -> Any:
+        """A polars.DataFrame with `time` (Datetime ns, UTC) and `value`. Needs the extra `polars`."""
+        pl = _import("polars", "polars")
+        frame = pl.DataFrame({"time": self.times, "value": self.values})
+        return frame.with_columns(pl.col("time").cast(pl.Datetime("ns", "UTC")))
+
+
+_SPEC_FIELDS = ("collection", *TAG_KEYS, "annotations", "uuid")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamSpec:
+    """A stream as somebody wants it. Without `uuid` the stream is known by its collection and name."""
+
+    collection: str
+    name: str
+    unit: str = ""
+    ingress: str = ""
+    distiller: str = ""
+    annotations: Mapping[str, str | None] = field(default_factory=dict)
+    uuid: UUID | None = None
+
+    @property
+    def path(self) -> str:
+        """`collection/name`, for people."""
+        return f"{self.collection}/{self.name}"
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """All four tags."""
+        return {key: getattr(self, key) for key in TAG_KEYS}
+
+    @classmethod
+    def of(cls, row: StreamSpec | Mapping[str, Any], where: str = "stream") -> StreamSpec:
+        """A specification from a row of a manifest; `where` names the row in errors. Raises InputError.
+
+        Columns are collection and name (both needed), unit, ingress, distiller, annotations (a mapping of text to
+        text or None) and uuid.
+        """
+        if isinstance(row, StreamSpec):
+            return row
+        if not isinstance(row, Mapping):
+            raise InputError(f"{where} is a {type(row).__name__}, not a row of columns")
+        for column in row:
+            if column not in _SPEC_FIELDS:
+                raise InputError(
+                    f"{where}: unknown column {column!r}{_near(str(column))}; known are {_listed(_SPEC_FIELDS)}"
+                )
+        for column in ("collection", "name"):
+            if not row.get(column):
+                raise InputError(f"{where}: {column} is missing")
+        for column in ("collection", *TAG_KEYS):
+            if not isinstance(row.get(column, ""), str):
+                raise InputError(f"{where}: {column} is {row[column]!r} and must be text")
+        annotations = checked_annotations(row.get("annotations") or {}, where)
+        uuid = row.get("uuid")
+        return cls(
+            collection=row["collection"],
+            annotations=annotations,
+            uuid=None if uuid in (None, "") else parse_uuid(uuid, f"{where}: uuid"),
+            **{key: row[key] for key in TAG_KEYS if key in row},
+        )
+
+
+def checked_annotations(annotations: Mapping[str, Any], where: str = "annotations") -> dict[str, str | None]:
+    """The same mapping, or an InputError naming the key whose value is neither text nor None."""
+    if not isinstance(annotations, Mapping):
+        raise InputError(f"{where}: annotations are a {type(annotations).__name__}, not a mapping of text to text")
+    for key, value in annotations.items():
+        if not isinstance(key, str):
+            raise InputError(f"{where}: annotation key {key!r} must be text")
+        if value is not None and not isinstance(value, str):
+            raise InputError(f"{where}: annotation {key!r} is {value!r}; annotations are text, so write {str(value)!r}")
+    return dict(annotations)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateResult:
+    """What became of one specification of a bulk create."""
+
+    spec: StreamSpec
+    outcome: Literal["created", "existed", "failed"]
+    uuid: UUID
+    """The uuid of the stream that now stands for the specification; of a failed one the uuid that was tried."""
+    error: BTrDBError | None = None
+
+
+def _near(word: str) -> str:
+    close = difflib.get_close_matches(word, _SPEC_FIELDS, n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def _listed(words: Iterable[str]) -> str:
+    return ", ".join(words)
+
+
+def _import(module: str, extra: str) -> Any:
+    import importlib
+
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise MissingExtraError(f"{module} is not installed: pip install 'airflow-provider-btrdb[{extra}]'") from None

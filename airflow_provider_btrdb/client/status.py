@@ -1,0 +1,87 @@
+"""The two ways in which BTrDB fails -> one error tree: a gRPC status, and a Status inside a reply.
+
+Numbers decide, never message text, with two exceptions: the text that the protocol fixes for an unknown uuid, and
+gRPC's own sentence about a message over its limit, which has no number to tell it from a server asking for fewer calls.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import grpc
+
+from airflow_provider_btrdb.client import errors
+from airflow_provider_btrdb.client.config import ConnectionConfig
+from airflow_provider_btrdb.protocol import UNKNOWN_STREAM_TEXT
+from airflow_provider_btrdb.wire import btrdb_v5_pb2 as pb
+
+_BY_GRPC_CODE: dict[grpc.StatusCode, type[errors.BTrDBError]] = {
+    grpc.StatusCode.UNAVAILABLE: errors.ServerUnavailableError,
+    grpc.StatusCode.DEADLINE_EXCEEDED: errors.DeadlineExceededError,
+    grpc.StatusCode.UNAUTHENTICATED: errors.AuthenticationError,
+    grpc.StatusCode.PERMISSION_DENIED: errors.PermissionDeniedError,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: errors.RateLimitedError,
+    grpc.StatusCode.UNIMPLEMENTED: errors.NotSupportedError,
+}
+
+_MESSAGE_OVER_LIMIT = re.compile(r"message larger than max")
+
+_LOSES_REPLY = frozenset(
+    {
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.UNKNOWN,
+        grpc.StatusCode.ABORTED,
+    }
+)
+"""After these the server may have done the work although no reply came."""
+
+
+def error_from_stat(stat: pb.Status, method: str, config: ConnectionConfig, uuid: str | None) -> errors.BTrDBError:
+    """The error for a Status inside a reply; `stat.code` decides, its text is only shown."""
+    cls = errors.BY_CODE.get(stat.code, errors.ServerError)
+    message = stat.msg or f"the server refused {method}"
+    return cls(message, method=method, endpoint=config.endpoint, uuid=uuid, server_code=stat.code)
+
+
+def error_from_rpc(error: grpc.RpcError, method: str, config: ConnectionConfig, uuid: str | None) -> errors.BTrDBError:
+    """The error for a gRPC status; says what to look at, and never carries the API key."""
+    code: grpc.StatusCode = error.code()
+    details: str = error.details() or ""
+    facts: dict[str, Any] = {"method": method, "endpoint": config.endpoint, "uuid": uuid}
+    if details == UNKNOWN_STREAM_TEXT:
+        return errors.StreamNotFoundError("stream does not exist", server_code=404, **facts)
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and _MESSAGE_OVER_LIMIT.search(details):
+        megabytes = config.max_message_bytes / 2**20
+        return errors.MessageTooLargeError(
+            f"a message is over a limit (here max_message_bytes, {megabytes:g} MiB): {details}",
+            **facts,
+        )
+    result = _BY_GRPC_CODE.get(code, errors.ServerError)(_sentence(code, details, config), **facts)
+    result.reply_lost = code in _LOSES_REPLY
+    return result
+
+
+def _sentence(code: grpc.StatusCode, details: str, config: ConnectionConfig) -> str:
+    shown = f": {details}" if details else ""
+    if code is grpc.StatusCode.UNAVAILABLE:
+        return f"cannot reach BTrDB at {config.endpoint} {_how(config)}{shown}"
+    if code is grpc.StatusCode.UNAUTHENTICATED:
+        tried = "the API key was refused" if config.api_key else "the server wants an API key and none is configured"
+        return f"{tried}{shown}"
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return f"BTrDB at {config.endpoint} did not answer in time"
+    if code is grpc.StatusCode.UNIMPLEMENTED:
+        return f"the server does not offer this call{shown}"
+    if code is grpc.StatusCode.PERMISSION_DENIED:
+        return details or "permission denied"
+    return f"{code.name}{shown}"
+
+
+def _how(config: ConnectionConfig) -> str:
+    if config.tls is None:
+        return "without TLS (does it listen there, and does it speak TLS?)"
+    return "with TLS (does it listen there, does it speak TLS, and is its certificate trusted?)"
