@@ -46,8 +46,8 @@ CONNECTION_FORM = {
         },
         "proxy": {
             "label": "HTTP proxy",
-            "description": "Reach the server through this proxy.",
-            "schema": {"type": ["string", "null"]},
+            "description": "environment: what http_proxy and no_proxy say; off; or the URL of a proxy.",
+            "schema": {"type": "string", "default": "environment"},
         },
         "connect_timeout": {
             "label": "Connect timeout (s)",
@@ -68,11 +68,6 @@ CONNECTION_FORM = {
             "label": "Calls in flight",
             "description": "Calls of one bulk operation under way at once.",
             "schema": {"type": "integer", "default": 64, "minimum": 1},
-        },
-        "max_rps": {
-            "label": "Calls per second",
-            "description": "Start no more calls per second than this; empty: no limit.",
-            "schema": {"type": ["number", "null"], "minimum": 0},
         },
         "max_message_mb": {
             "label": "Largest reply (MiB)",

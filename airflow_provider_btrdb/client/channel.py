@@ -37,8 +37,10 @@ def channel_settings(config: ConnectionConfig) -> ChannelSettings:
         ("grpc.service_config_disable_resolution", 1),
         ("grpc.enable_retries", 0),  # repeats are decided here, where it is known which are safe
     ]
-    if is_loopback(config.host):
+    if config.proxy == "off" or is_loopback(config.host):
         options.append(("grpc.enable_http_proxy", 0))
+    elif config.proxy != "environment":
+        options.append(("grpc.http_proxy", config.proxy))
     if config.authority is not None:
         options.append(("grpc.default_authority", config.authority))
         options.append(("grpc.ssl_target_name_override", config.authority))

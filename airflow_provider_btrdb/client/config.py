@@ -37,6 +37,8 @@ class ConnectionConfig:
     """None means plain text; the port number never decides."""
     authority: str | None = None
     """The name that the server's certificate carries, where it is not the host's."""
+    proxy: str = "environment"
+    """`environment` (what http_proxy and no_proxy say), `off`, or the URL of an HTTP proxy; never used for loopback."""
     insecure_api_key: bool = False
     """Send the API key without TLS to a host that is not this machine."""
     connect_timeout: float = 10.0
@@ -59,6 +61,8 @@ class ConnectionConfig:
         for name in ("connect_timeout", "request_timeout", "stream_timeout"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} is {getattr(self, name)!r} and must be more than 0 seconds")
+        if self.proxy not in ("environment", "off") and not self.proxy.startswith("http://"):
+            raise InputError(f"proxy is {self.proxy!r}; it is environment, off, or a URL that begins with http://")
         if self.retry_total < 0:
             raise InputError(f"retry_total is {self.retry_total!r} and must not be negative")
         if self.max_in_flight < 1:

@@ -176,6 +176,26 @@ class BTrDB:
                 for descriptor in page.results:
                     yield Stream(self._calls, UUID(bytes=descriptor.uuid), descriptor)
 
+    def missing(self, *identifiers: UUID | str | Iterable[UUID | str]) -> list[str]:
+        """Those of the identifiers (see `streams`) for which there is no stream that this key may see, as text."""
+        return [str(identifier) for identifier in lookups.flattened(identifiers) if not self._is_there(identifier)]
+
+    def count_streams(
+        self,
+        *collection: str,
+        is_collection_prefix: bool = True,
+        tags: Mapping[str, str | None] | None = None,
+        annotations: Mapping[str, str | None] | None = None,
+    ) -> int:
+        """How many streams `streams_in_collection` would return, without keeping them."""
+        return sum(
+            [
+                len(page.results)
+                for request in lookups.lookup_requests(collection, is_collection_prefix, tags, annotations)
+                for page in self._calls.pages(rpcs.LOOKUP_STREAMS, request)
+            ]
+        )
+
     # ------------------------------------------------------------ metadata
 
     def list_collections(self, starts_with: str = "") -> list[str]:
@@ -202,6 +222,15 @@ class BTrDB:
         for page in self._calls.pages(rpcs.SQL_QUERY, request):
             for row in codec.from_sql_rows(page.rows):
                 yield row
+
+    def _is_there(self, identifier: UUID | str) -> bool:
+        try:
+            self._identified(identifier, False)
+        except StreamNotFoundError:
+            return False
+        except AmbiguousStreamError:
+            return True
+        return True
 
     def _identified(self, identifier: UUID | str, is_collection_prefix: bool) -> Stream:
         uuid, collection, name = lookups.parse_identifier(identifier)

@@ -1,0 +1,62 @@
+"""The one place that knows Airflow versions, and turns our errors into Airflow's.
+
+Imported while DAG files are parsed, so it imports no client, gRPC or numpy at the top.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from airflow.providers.common.compat.sdk import (
+    AirflowException,
+    AirflowFailException,
+    BaseHook,
+    BaseOperator,
+    BaseSensorOperator,
+    Connection,
+    Context,
+    PokeReturnValue,
+    conf,
+)
+
+__all__ = [
+    "AirflowException",
+    "AirflowFailException",
+    "BTrDBTransientException",
+    "BaseHook",
+    "BaseOperator",
+    "BaseSensorOperator",
+    "Connection",
+    "Context",
+    "PokeReturnValue",
+    "airflow_errors",
+    "conf",
+    "default_deferrable",
+    "failure",
+]
+
+
+class BTrDBTransientException(AirflowException):
+    """The task failed for a reason that may pass: the server away, too slow, too busy. Retries apply."""
+
+
+def failure(message: str, *, retryable: bool) -> AirflowException:
+    """The exception that makes Airflow retry the task, or fail it at once: retries do not bring a missing stream."""
+    return BTrDBTransientException(message) if retryable else AirflowFailException(message)
+
+
+@contextmanager
+def airflow_errors() -> Iterator[None]:
+    """Errors of BTrDB inside the block become Airflow's, with the original as their cause."""
+    from airflow_provider_btrdb.client.errors import BTrDBError
+
+    try:
+        yield
+    except BTrDBError as error:
+        raise failure(str(error), retryable=error.retryable) from error
+
+
+def default_deferrable() -> bool:
+    """What `[operators] default_deferrable` says."""
+    return bool(conf.getboolean("operators", "default_deferrable", fallback=False))

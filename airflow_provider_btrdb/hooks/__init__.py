@@ -1,0 +1,1 @@
+"""`BTrDBHook`: an Airflow connection -> a BTrDB connection."""

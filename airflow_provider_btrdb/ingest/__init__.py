@@ -1,0 +1,1 @@
+"""Files -> columns of points, as values and pure functions."""

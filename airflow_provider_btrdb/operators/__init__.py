@@ -1,0 +1,1 @@
+"""Operators, by what they work on: streams, points, queries."""

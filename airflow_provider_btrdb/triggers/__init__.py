@@ -1,0 +1,1 @@
+"""The asyncio halves of the sensors, run by the triggerer."""
