@@ -62,7 +62,7 @@ failed() {
 # Two runs at once would fill one .venv together: the second waits, where the system has flock.
 if command -v flock >/dev/null; then
     exec 9<tools/bootstrap.sh
-    flock 9
+    flock 9 || true  # some network file systems cannot
 fi
 if [ -x .venv/bin/python ] && [ ! -e "$unfinished" ] && state | cmp -s - "$stamp"; then exit 0; fi
 
