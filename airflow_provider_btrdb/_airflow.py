@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from airflow.providers.common.compat.sdk import (
     AirflowException,
     AirflowFailException,
+    AirflowNotFoundException,
     BaseHook,
     BaseOperator,
     BaseSensorOperator,
@@ -23,6 +24,7 @@ from airflow.providers.common.compat.sdk import (
 __all__ = [
     "AirflowException",
     "AirflowFailException",
+    "AirflowNotFoundException",
     "BTrDBTransientException",
     "BaseHook",
     "BaseOperator",

@@ -14,7 +14,13 @@ from uuid import UUID
 
 from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
 
-from airflow_provider_btrdb._airflow import BaseHook, Connection, airflow_errors
+from airflow_provider_btrdb._airflow import (
+    AirflowFailException,
+    AirflowNotFoundException,
+    BaseHook,
+    Connection,
+    airflow_errors,
+)
 from airflow_provider_btrdb.get_provider_info import CONNECTION_FORM
 
 if TYPE_CHECKING:
@@ -111,7 +117,7 @@ class BTrDBHook(BaseHook):
         from airflow_provider_btrdb.client import BTrDB
 
         with airflow_errors():
-            config = self._config(self.get_connection(self.btrdb_conn_id))
+            config = self._config(self._connection())
             with _clients_lock:
                 key = (os.getpid(), config)
                 if key not in _clients:
@@ -123,17 +129,15 @@ class BTrDBHook(BaseHook):
         return self.get_client()
 
     async def get_async_client(self) -> AsyncBTrDB:
-        """The connection for the running event loop, as triggers use it."""
+        """The connection for the running event loop, as triggers use it. Raises InputError for senseless settings."""
         from airflow_provider_btrdb.client import AsyncBTrDB
 
         connection = await get_async_connection(self.btrdb_conn_id)
-        extra = await get_async_extra_dejson(connection)
-        with airflow_errors():
-            config = self._config(connection, extra)
-            clients = _async_clients.setdefault(asyncio.get_running_loop(), {})
-            if config not in clients:
-                clients[config] = AsyncBTrDB(config)
-            return clients[config]
+        config = self._config(connection, await get_async_extra_dejson(connection))
+        clients = _async_clients.setdefault(asyncio.get_running_loop(), {})
+        if config not in clients:
+            clients[config] = AsyncBTrDB(config)
+        return clients[config]
 
     # ------------------------------------------------------------ what BTrDB users know
 
@@ -207,6 +211,15 @@ class BTrDBHook(BaseHook):
             )
 
     # ------------------------------------------------------------ settings
+
+    def _connection(self) -> Connection:
+        try:
+            return self.get_connection(self.btrdb_conn_id)
+        except AirflowNotFoundException:
+            raise AirflowFailException(
+                f"there is no Airflow connection {self.btrdb_conn_id!r}: add one of type btrdb, for example with "
+                f"airflow connections add {self.btrdb_conn_id} --conn-type btrdb --conn-host HOST --conn-password KEY"
+            ) from None
 
     def _config(
         self, connection: Connection, extra: Mapping[str, Any] | None = None, **overrides: Any

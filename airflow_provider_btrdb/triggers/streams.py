@@ -27,7 +27,7 @@ class StreamExistsTrigger(BaseTrigger):
         btrdb_conn_id: str,
         poll_interval: float,
     ) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # Airflow leaves it unannotated
         self.streams = list(streams)
         self.collection = collection
         self.tags = tags
