@@ -1,16 +1,29 @@
-"""A test may be skipped for one reason only: the machine lacks something. It says `needs ...`, and the run lists it.
+"""Two rules for all tests.
 
-Any other skip would be a test that silently does nothing, so it fails.
+Airflow, in whatever test imports it, keeps its files in a folder of this run and sees no setting of the user's own.
+
+A test may be skipped for one reason only: the machine lacks something. It says `needs ...`, and the run lists it. Any
+other skip would be a test that silently does nothing, so it fails.
 """
 
 from __future__ import annotations
 
+import atexit
+import os
+import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Generator
 
 import pytest
 
 PREFIX = "needs "
+
+# Here and not in a fixture: Airflow reads them when it is imported, which test modules do at their top.
+for _name in [name for name in os.environ if name.startswith("AIRFLOW_")]:
+    del os.environ[_name]
+os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-home-")
+atexit.register(shutil.rmtree, os.environ["AIRFLOW_HOME"], ignore_errors=True)
 
 
 def pytest_configure(config: pytest.Config) -> None:
