@@ -45,7 +45,7 @@ install_with_uv() {
 }
 
 install_with_pip() {
-    say "installing with pip into .venv (two to five minutes the first time)"
+    say "installing with pip into .venv (one to five minutes the first time)"
     [ -x .venv/bin/python ] || "$python" -m venv .venv
     .venv/bin/python -m pip --version >/dev/null 2>&1 || .venv/bin/python -m ensurepip >>"$log"
     local pip=(.venv/bin/python -m pip install --disable-pip-version-check --progress-bar off --no-input)
@@ -62,7 +62,7 @@ failed() {
 # Two runs at once would fill one .venv together: the second waits, where the system has flock.
 if command -v flock >/dev/null; then
     exec 9<tools/bootstrap.sh
-    flock 9 || true  # some network file systems cannot
+    flock --nonblock 9 || { say "waiting for another run to end"; flock 9 || true; }  # some network file systems cannot
 fi
 if [ -x .venv/bin/python ] && [ ! -e "$unfinished" ] && state | cmp -s - "$stamp"; then exit 0; fi
 
