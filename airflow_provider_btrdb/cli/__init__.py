@@ -1,0 +1,1 @@
+"""Commands of the package. They work without Airflow."""

@@ -1,0 +1,291 @@
+"""Between gRPC and the handlers: keys, faults, errors, and counting what is in flight.
+
+Handlers take a parsed request and return a message (or bytes that are one), or iterate over messages. Whatever goes
+wrong leaves as a BTrDB stat or as a gRPC status that somebody chose; never as Python's own words.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import grpc
+import grpc.aio
+import psycopg
+from google.protobuf.message import DecodeError
+
+from airflow_provider_btrdb.devserver.auth import Grant, Keys
+from airflow_provider_btrdb.devserver.errors import Refusal, StatusError
+from airflow_provider_btrdb.devserver.faults import (
+    Answer,
+    Corrupt,
+    CutAfter,
+    Delay,
+    Fault,
+    FaultPlan,
+    LoseReply,
+    Refuse,
+    corrupted,
+)
+from airflow_provider_btrdb.protocol import METHODS, SERVICE, UNKNOWN_STREAM_TEXT, Code, Kind, Method
+from airflow_provider_btrdb.wire import btrdb_v5_pb2 as pb
+
+log = logging.getLogger("airflow_provider_btrdb.devserver")
+
+Reply = Any
+"""A message, or the bytes of one."""
+
+STALLED_READER_SECONDS = 300.0
+"""A client that takes no message for so long has gone away without saying so."""
+
+NUMBERED_TEXTS = frozenset(
+    "SetStreamAnnotations SetStreamTags Insert ArrowInsert Delete Flush Obliterate LookupStreams Changes Windows".split()
+)
+"""Methods whose messages come as `(code: text)`; the others send the text alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a handler may know about its call."""
+
+    grant: Grant
+
+
+@dataclass(frozen=True, slots=True)
+class CallRecord:
+    """One call as the server saw it arrive."""
+
+    method: str
+    seconds_left: float | None
+    """Until the client's deadline; None if it set none."""
+    metadata: Mapping[str, str]
+    """Without the authorization."""
+
+
+class CallLog:
+    """Every call that arrived, for tests; may be read from any thread."""
+
+    def __init__(self) -> None:
+        self._records: list[CallRecord] = []
+        self._guard = threading.Lock()
+
+    def add(self, record: CallRecord) -> None:
+        """Remember a call."""
+        with self._guard:
+            self._records.append(record)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._guard:
+            self._records.clear()
+
+    def records(self, method: str | None = None) -> list[CallRecord]:
+        """The calls of one method or of all, in order of arrival."""
+        with self._guard:
+            return [record for record in self._records if method in (None, record.method)]
+
+    def count(self, method: str) -> int:
+        """How often a method was called."""
+        return len(self.records(method))
+
+    def counts(self) -> Counter[str]:
+        """Calls per method."""
+        return Counter(record.method for record in self.records())
+
+    def without_deadline(self) -> list[str]:
+        """Methods of calls that would have waited for ever."""
+        return [record.method for record in self.records() if record.seconds_left is None]
+
+
+@dataclass(frozen=True, slots=True)
+class Handlers:
+    """One coroutine function per method, by the method's name; those that are missing answer UNIMPLEMENTED."""
+
+    unary: Mapping[str, Callable[[Call, Any], Awaitable[Reply]]]
+    streams: Mapping[str, Callable[[Call, Any], AsyncIterator[Reply]]]
+    """Server streams; a bidirectional one takes an iterator of requests."""
+    raw: frozenset[str]
+    """Methods that parse their request themselves."""
+
+
+class Dispatcher(grpc.GenericRpcHandler):  # type: ignore[misc]
+    """The service as gRPC sees it."""
+
+    def __init__(self, handlers: Handlers, keys: Keys, faults: FaultPlan | None, calls: CallLog | None) -> None:
+        self._handlers = handlers
+        self._keys = keys
+        self._faults = faults
+        self._calls = calls
+        self._in_flight = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.draining = asyncio.Event()
+        """Set once the server is told to end: new calls are refused, subscriptions end."""
+
+    async def drained(self) -> None:
+        """Refuse new calls and wait until none is in flight."""
+        self.draining.set()
+        await self._idle.wait()
+
+    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
+        """The handler of a path, or None for a path that is not ours."""
+        service, _, name = details.method.lstrip("/").partition("/")
+        method = METHODS.get(name)
+        if service != SERVICE or method is None:
+            return None
+
+        if method.kind is Kind.UNARY:
+            return grpc.unary_unary_rpc_method_handler(partial(self._serve, method))
+        if method.kind is Kind.SERVER_STREAM:
+            return grpc.unary_stream_rpc_method_handler(partial(self._serve_stream, method))
+        return grpc.stream_stream_rpc_method_handler(partial(self._serve_stream, method))
+
+    async def _serve(self, method: Method, raw: bytes, context: Any) -> bytes | None:
+        async def answer(faults: list[Fault]) -> bytes:
+            call, request = self._admit(method, raw, context)
+            reply = await self._handlers.unary[method.name](call, request)
+            return _spoilt(method, reply, 1, faults)
+
+        return await self._guarded(method, context, answer)
+
+    async def _serve_stream(self, method: Method, raw: Any, context: Any) -> None:
+        async def send(data: bytes) -> None:
+            await asyncio.wait_for(context.write(data), STALLED_READER_SECONDS)
+
+        async def answer(faults: list[Fault]) -> None:
+            call, request = self._admit(method, raw, context)
+            number = 0
+            async with aclosing(self._handlers.streams[method.name](call, request)) as replies:  # type: ignore[type-var]
+                async for reply in replies:
+                    _cut(faults, number)
+                    number += 1
+                    await send(_spoilt(method, reply, number, faults))
+                    if _has_stat(reply):
+                        return
+            _cut(faults, number)
+
+        refusal = await self._guarded(method, context, answer)
+        if refusal is not None:
+            await send(refusal)
+
+    def _admit(self, method: Method, raw: Any, context: Any) -> tuple[Call, Any]:
+        """Who calls, and with what."""
+        grant = self._keys.identify(context.invocation_metadata() or ())
+        if method.name not in self._handlers.unary and method.name not in self._handlers.streams:
+            raise StatusError(grpc.StatusCode.UNIMPLEMENTED, f"method {method.name} not implemented")
+        call = Call(grant)
+        if method.kind is Kind.BIDI_STREAM or method.name in self._handlers.raw:
+            return call, raw
+        return call, method.request.FromString(raw)
+
+    async def _guarded(self, method: Method, context: Any, answer: Callable[[list[Fault]], Awaitable[Any]]) -> Any:
+        """Run `answer`; a refusal becomes the returned bytes, everything else a gRPC status."""
+        started = time.monotonic()
+        status: tuple[grpc.StatusCode, str] | None = None
+        outcome, result = "OK", None
+        self._in_flight += 1
+        self._idle.clear()
+        try:
+            if self.draining.is_set():
+                raise StatusError(grpc.StatusCode.UNAVAILABLE, "the server is shutting down")
+            self._record(method, context)
+            faults = self._faults.of_call(method.name) if self._faults else []
+            await _before(faults)
+            result = await answer(faults)
+            for fault in faults:
+                if isinstance(fault.action, LoseReply):
+                    fault.fired += 1
+                    raise StatusError(fault.action.code, fault.action.details)
+        except Refusal as refusal:
+            outcome = str(refusal.code)
+            if method.name == "StreamInfo" and refusal.code == Code.NO_SUCH_STREAM:
+                status = grpc.StatusCode.UNKNOWN, UNKNOWN_STREAM_TEXT
+            else:
+                result = _stat(method, refusal)
+        except StatusError as error:
+            status = error.code, error.details
+        except DecodeError:
+            status = grpc.StatusCode.INTERNAL, "error unmarshalling request"
+        except TimeoutError:
+            status = grpc.StatusCode.DEADLINE_EXCEEDED, "the client does not read"
+        except psycopg.OperationalError:
+            log.warning("%s: the database is not available", method.name)
+            status = grpc.StatusCode.UNAVAILABLE, "the database is not available"
+        except asyncio.CancelledError:
+            outcome = "CANCELLED"
+            raise
+        except Exception:
+            log.exception("%s failed", method.name)
+            status = grpc.StatusCode.INTERNAL, "internal error"
+        finally:
+            self._in_flight -= 1
+            if not self._in_flight:
+                self._idle.set()
+            if log.isEnabledFor(logging.DEBUG):
+                facts = {
+                    "method": method.name,
+                    "outcome": status[0].name if status else outcome,
+                    "ms": round((time.monotonic() - started) * 1000, 3),
+                    "peer": context.peer(),
+                }
+                log.debug("call %s", json.dumps(facts), extra={"facts": facts})
+        if status is not None:
+            await context.abort(*status)
+        return result
+
+    def _record(self, method: Method, context: Any) -> None:
+        if self._calls is None:
+            return
+        left = context.time_remaining()
+        metadata = {key: str(value) for key, value in context.invocation_metadata() or () if key != "authorization"}
+        self._calls.add(CallRecord(method.name, None if left is None or left > 1e9 else left, metadata))
+
+
+def _stat(method: Method, refusal: Refusal) -> bytes:
+    text = f"({refusal.code}: {refusal.msg})" if method.name in NUMBERED_TEXTS else refusal.msg
+    return bytes(method.response(stat=pb.Status(code=refusal.code, msg=text)).SerializeToString())
+
+
+def _has_stat(reply: Reply) -> bool:
+    """A message with a stat is the last of its stream."""
+    return not isinstance(reply, bytes) and reply.HasField("stat")
+
+
+async def _before(faults: list[Fault]) -> None:
+    for fault in faults:
+        action = fault.action
+        if isinstance(action, Delay):
+            fault.fired += 1
+            await asyncio.sleep(action.seconds)
+        elif isinstance(action, Refuse):
+            fault.fired += 1
+            raise StatusError(action.code, action.details)
+        elif isinstance(action, Answer):
+            fault.fired += 1
+            raise Refusal(action.code, action.msg)
+
+
+def _cut(faults: list[Fault], sent: int) -> None:
+    for fault in faults:
+        if isinstance(fault.action, CutAfter) and fault.action.messages <= sent:
+            fault.fired += 1
+            raise StatusError(fault.action.code, fault.action.details)
+
+
+def _spoilt(method: Method, reply: Reply, number: int, faults: list[Fault]) -> bytes:
+    """The bytes of a message, corrupted if a fault says so."""
+    data = reply if isinstance(reply, bytes) else bytes(reply.SerializeToString())
+    for fault in faults:
+        if isinstance(fault.action, Corrupt) and fault.action.message == number:
+            fault.fired += 1
+            data = corrupted(method.response.FromString(data), fault.action.what)
+    return data
