@@ -7,14 +7,15 @@ second run finds everything there.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import re
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -32,6 +33,9 @@ UNITS_SQL = "SELECT unit, COUNT(*) AS streams FROM streams WHERE collection LIKE
 
 
 TASK_ENDED = re.compile(r"end task task_id=(?P<task>\S+) map_index=(?P<part>\S+)")
+
+
+Process = subprocess.Popen[str]
 
 
 class DemoError(Exception):
@@ -73,17 +77,18 @@ def main() -> int:
 
 def run(state: Path, dags: Path) -> None:
     """Server, reading, Airflow, reading, summary."""
-    api_key = secrets.token_urlsafe(24)
+    api_key = os.environ.get("BTRDB_DEVSERVER_API_KEY") or secrets.token_urlsafe(24)
     step(1, "start the development server")
-    with development_server(state, api_key) as endpoint, connect(endpoint, api_key) as db:
+    with development_server(state, api_key) as (server, endpoint), connect(endpoint, api_key) as db:
         before = read(db, dags)
-        with tempfile.TemporaryDirectory(prefix="btrdb-demo-") as home:
-            environment = airflow_environment(Path(home), dags, endpoint, api_key)
-            log = state / "airflow.log"
-            step(2, "make an Airflow database (airflow db migrate)")
-            airflow([str(BIN / "airflow"), "db", "migrate"], environment, log, append=False)
-            step(3, f"run the DAG btrdb_quickstart in Airflow; its log is {shown(log)}")
-            airflow([sys.executable, str(dags / "btrdb_quickstart.py")], environment, log, append=True)
+        home = state / "airflow"
+        shutil.rmtree(home, ignore_errors=True)
+        environment = airflow_environment(home, dags, endpoint, api_key)
+        log = state / "airflow.log"
+        step(2, "make an Airflow database (airflow db migrate)")
+        airflow([str(BIN / "airflow"), "db", "migrate"], environment, log, server, append=False)
+        step(3, f"run the DAG btrdb_quickstart in Airflow; its log is {shown(log)}")
+        airflow([sys.executable, str(dags / "btrdb_quickstart.py")], environment, log, server, append=True)
         step(4, "read back what the server holds now")
         after = read(db, dags)
     report(before, after)
@@ -103,8 +108,8 @@ def shown(path: Path) -> Path:
 
 
 @contextmanager
-def development_server(state: Path, api_key: str) -> Iterator[str]:
-    """A server on a free port of this machine; its endpoint. It ends with the block."""
+def development_server(state: Path, api_key: str) -> Iterator[tuple[Process, str]]:
+    """A server on a free port of this machine, and its endpoint. It ends with the block."""
     log = (state / "server.log").open("w")
     command = [str(BIN / "btrdb-devserver"), "--data", str(state / "server"), "--listen", "127.0.0.1:0"]
     server = subprocess.Popen(
@@ -116,7 +121,7 @@ def development_server(state: Path, api_key: str) -> Iterator[str]:
         if not line.startswith(READY):
             server.wait()
             raise DemoError((state / "server.log").read_text().strip() or "the development server did not start")
-        yield line.removeprefix(READY)
+        yield server, line.removeprefix(READY)
     finally:
         server.terminate()
         server.wait()
@@ -138,16 +143,18 @@ def airflow_environment(home: Path, dags: Path, endpoint: str, api_key: str) -> 
     }
 
 
-def airflow(command: list[str], environment: Mapping[str, str], log: Path, *, append: bool) -> None:
-    """Run to the end with all output in the log, showing one line for every finished task and a dot now and then."""
+def airflow(command: list[str], environment: Mapping[str, str], log: Path, server: Process, *, append: bool) -> None:
+    """Run to the end with all output in the log, showing one line for every ended task. Stops if the server ends."""
     with log.open("a" if append else "w") as output:
         process = subprocess.Popen(command, env=dict(environment), stdout=output, stderr=subprocess.STDOUT)
     try:
         with log.open() as written:
             written.seek(0, os.SEEK_END if append else os.SEEK_SET)
             while process.poll() is None:
+                if server.poll() is not None:
+                    raise DemoError("the development server ended in the middle; run the demo again to go on")
                 show_progress(written.readlines())
-                time.sleep(0.5)
+                time.sleep(0.2)
             show_progress(written.readlines())
     finally:
         if process.poll() is None:
@@ -174,10 +181,10 @@ def read(db: BTrDB, dags: Path) -> Catalogue:
     """Count and audit by lookups alone; only the units come from SQL, as in the DAG."""
     sys.path.insert(0, str(dags))
     try:
-        from quickstart_data import PHASOR_ANNOTATIONS, allowed_units
+        example = importlib.import_module("quickstart_data")
     finally:
         sys.path.remove(str(dags))
-    units = set(allowed_units(dags / "data"))
+    units = set(example.allowed_units(dags / "data"))
     findings: list[str] = []
     names: Counter[str] = Counter()
     streams = points = 0
@@ -189,7 +196,9 @@ def read(db: BTrDB, dags: Path) -> Catalogue:
             continue
         names[path] += 1
         annotations = stream.annotations
-        findings += [f"{path}: annotation {key!r} is missing" for key in PHASOR_ANNOTATIONS if key not in annotations]
+        findings += [
+            f"{path}: annotation {key!r} is missing" for key in example.PHASOR_ANNOTATIONS if key not in annotations
+        ]
         if stream.unit not in units:
             findings.append(f"{path}: unit {stream.unit!r} is not in the list")
     findings += [f"{path}: {count} streams have this name" for path, count in names.items() if count > 1]

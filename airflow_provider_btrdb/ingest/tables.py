@@ -7,6 +7,7 @@ stand in memory together, 16 bytes a point.
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
@@ -15,6 +16,7 @@ from pathlib import Path
 from airflow_provider_btrdb.client.errors import InputError
 from airflow_provider_btrdb.client.models import Points
 from airflow_provider_btrdb.client.times import to_ns
+from airflow_provider_btrdb.protocol import MAX_TIME_NS, MIN_TIME_NS
 
 _END_OF_DAY = "24:00"
 _DAY_NS = 86_400_000_000_000
@@ -59,10 +61,7 @@ def read_table(path: str | Path, columns: Iterable[str], how: TableFormat) -> Ta
             if text in missing:
                 table.missing_cells += 1
                 continue
-            try:
-                values[name].append(float(text))
-            except ValueError:
-                raise InputError(f"{path}, line {line}: {name} is {text!r}, which is not a number") from None
+            values[name].append(_number(text, path, line, name))
             times[name].append(time_ns)
     table.columns = {name: Points.from_columns(times[name], values[name]) for name in wanted}
     return table
@@ -91,21 +90,38 @@ def _check_columns(path: str | Path, present: Sequence[str], needed: Sequence[st
             raise InputError(f"{path} has no column {name!r}; it has {', '.join(present) or 'none'}")
 
 
+def _number(text: str, path: str | Path, line: int, name: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        raise InputError(f"{path}, line {line}: {name} is {text!r}, which is not a number") from None
+    if not math.isfinite(number):
+        raise InputError(f"{path}, line {line}: {name} is {text!r}; BTrDB stores finite numbers only") from None
+    return number
+
+
 def _time(row: Mapping[str, str], how: TableFormat, path: str | Path, line: int) -> int:
     text = " ".join(row[name].strip() for name in how.time_columns)
     try:
-        if how.time_format == "ns":
-            return int(text)
-        if how.time_format == "rfc3339":
-            return to_ns(text)
-        if _END_OF_DAY in text:
-            return _parsed(text.replace(_END_OF_DAY, "00:00"), how) + _DAY_NS
-        return _parsed(text, how)
-    except ValueError as error:
+        time_ns = _parsed(text, how)
+    except (ValueError, OverflowError) as error:
         raise InputError(f"{path}, line {line}: {error}") from None
+    if not MIN_TIME_NS <= time_ns < MAX_TIME_NS - 1:
+        raise InputError(f"{path}, line {line}: the time {text!r} is outside what BTrDB can hold (1933 to 2079)")
+    return time_ns
 
 
 def _parsed(text: str, how: TableFormat) -> int:
+    if how.time_format == "ns":
+        return int(text)
+    if how.time_format == "rfc3339":
+        return to_ns(text)
+    if _END_OF_DAY in text:
+        return _from_clock(text.replace(_END_OF_DAY, "00:00"), how) + _DAY_NS
+    return _from_clock(text, how)
+
+
+def _from_clock(text: str, how: TableFormat) -> int:
     moment = datetime.strptime(text, how.time_format)
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=timezone(timedelta(hours=how.utc_offset_hours)))

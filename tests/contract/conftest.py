@@ -1,0 +1,77 @@
+"""One server for all contract tests of a worker, and the client in both modes over it.
+
+With BTRDB_TEST_ENDPOINT (and BTRDB_TEST_API_KEY) set, the client tests run against that server instead of ours. They
+touch collections below `contract-test/` only.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from airflow_provider_btrdb.client import connect, connect_async
+from airflow_provider_btrdb.testing import devserver
+
+
+@dataclass(frozen=True)
+class Target:
+    endpoint: str
+    api_key: str | None
+
+
+@pytest.fixture(scope="session")
+def target() -> Iterator[Target]:
+    endpoint = os.environ.get("BTRDB_TEST_ENDPOINT")
+    if endpoint:
+        yield Target(endpoint, os.environ.get("BTRDB_TEST_API_KEY"))
+        return
+    with devserver(api_key="contract-key") as server:
+        yield Target(server.endpoint, server.api_key)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(params=["sync", "async"])
+async def db(request: pytest.FixtureRequest, target: Target, anyio_backend: str) -> AsyncIterator[Any]:
+    """A BTrDB or an AsyncBTrDB; tests await what it returns with `done` and read its iterators with `items`."""
+    if request.param == "sync":
+        with connect(target.endpoint, target.api_key) as connection:
+            yield connection
+    else:
+        async with await connect_async(target.endpoint, target.api_key) as connection:
+            yield connection
+
+
+@pytest.fixture
+def collection() -> str:
+    """A collection of the test's own."""
+    return f"contract-test/{uuid4()}"
+
+
+@pytest.fixture
+def done() -> Any:
+    """Await the result of an async call; the sync client's results come as they are."""
+
+    async def wait(result: Any) -> Any:
+        return await result if inspect.isawaitable(result) else result
+
+    return wait
+
+
+@pytest.fixture
+def items() -> Any:
+    """All items of a sync or async iterator."""
+
+    async def collect(iterator: Any) -> list[Any]:
+        return [item async for item in iterator] if hasattr(iterator, "__aiter__") else list(iterator)
+
+    return collect

@@ -1,0 +1,67 @@
+"""Real Airflow, a real development server, and a connection between them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from filelock import FileLock
+
+from airflow_provider_btrdb.client import BTrDB, connect
+from airflow_provider_btrdb.testing import devserver
+
+API_KEY = "sentinel-key-that-must-never-be-seen"
+
+
+@pytest.fixture(scope="session")
+def airflow_db(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """AIRFLOW_HOME with a migrated SQLite database; migrated once per run and copied for each worker."""
+    home = Path(os.environ["AIRFLOW_HOME"])
+    shared = tmp_path_factory.getbasetemp() if worker_id == "master" else tmp_path_factory.getbasetemp().parent
+    template = shared / "airflow-template"
+    with FileLock(shared / "airflow-template.lock"):
+        if not template.exists():
+            command = [str(Path(sys.executable).with_name("airflow")), "db", "migrate"]
+            subprocess.run(command, env={**os.environ, "AIRFLOW_HOME": str(template)}, check=True, capture_output=True)
+    shutil.copy(template / "airflow.db", home / "airflow.db")
+    return home
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Any]:
+    with devserver(api_key=API_KEY) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def db(server: Any) -> Iterator[BTrDB]:
+    """A plain client, to arrange and to look."""
+    with connect(server.endpoint, API_KEY) as connection:
+        yield connection
+
+
+@pytest.fixture
+def collection() -> str:
+    """A collection of the test's own."""
+    return f"airflow-test/{uuid4()}"
+
+
+def connection_json(endpoint: str, **fields: Any) -> str:
+    """The text of an AIRFLOW_CONN_ variable."""
+    host, port = endpoint.rsplit(":", 1)
+    return json.dumps({"conn_type": "btrdb", "host": host, "port": int(port), "password": API_KEY, **fields})
+
+
+@pytest.fixture
+def connection(server: Any, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The default connection, defined as users define it, in the environment."""
+    monkeypatch.setenv("AIRFLOW_CONN_BTRDB_DEFAULT", connection_json(server.endpoint))
+    return "btrdb_default"

@@ -1,0 +1,201 @@
+"""BTrDBHook: the connection's fields, the shared client, the button "Test"."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from typing import Any
+
+import pytest
+
+from airflow_provider_btrdb._airflow import AirflowFailException, BTrDBTransientException
+from airflow_provider_btrdb.client.config import ConnectionConfig, TlsConfig
+from airflow_provider_btrdb.get_provider_info import CONNECTION_FORM
+from airflow_provider_btrdb.hooks.btrdb import BTrDBHook
+
+
+def define(monkeypatch: pytest.MonkeyPatch, **fields: Any) -> BTrDBHook:
+    monkeypatch.setenv("AIRFLOW_CONN_BTRDB_DEFAULT", json.dumps({"conn_type": "btrdb", **fields}))
+    return BTrDBHook()
+
+
+def config_of(monkeypatch: pytest.MonkeyPatch, **fields: Any) -> ConnectionConfig:
+    return define(monkeypatch, **fields).get_client().config
+
+
+@pytest.mark.parametrize(
+    ("fields", "endpoint", "tls"),
+    [
+        ({"host": "localhost"}, "localhost:4410", None),
+        ({"host": "::1", "port": 99}, "[::1]:99", None),
+        ({"host": "127.0.0.1", "extra": {"tls": "on"}}, "127.0.0.1:4411", TlsConfig()),
+        ({"host": "btrdb.example.com"}, "btrdb.example.com:4411", TlsConfig()),
+        ({"host": "btrdb.example.com", "extra": {"tls": "off"}}, "btrdb.example.com:4410", None),
+    ],
+)
+def test_port_and_tls_follow_the_host(
+    monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], endpoint: str, tls: TlsConfig | None
+) -> None:
+    config = config_of(monkeypatch, **fields)
+    assert (config.endpoint, config.tls) == (endpoint, tls)
+
+
+def test_every_field_of_the_form_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
+    ca = "tests/in_airflow/conftest.py"  # any file that can be read; nothing connects
+    extra = {
+        "tls": "off",
+        "authority": "name.example.com",
+        "proxy": "off",
+        "connect_timeout": 1.5,
+        "request_timeout": "2.5",
+        "retry_total": 0,
+        "max_in_flight": 3,
+        "max_message_mb": 5,
+        "insecure_api_key": True,
+    }
+    config = config_of(monkeypatch, host="btrdb.example.com", port=1, password="key", extra=extra)
+    assert config == ConnectionConfig(
+        endpoint="btrdb.example.com:1",
+        api_key="key",
+        authority="name.example.com",
+        proxy="off",
+        connect_timeout=1.5,
+        request_timeout=2.5,
+        retry_total=0,
+        max_in_flight=3,
+        max_message_bytes=5 * 2**20,
+        insecure_api_key=True,
+    )
+    untested = set(CONNECTION_FORM["conn-fields"]) - set(extra)
+    assert untested == {"ca_bundle", "client_cert", "client_key"}
+    with pytest.raises(AirflowFailException, match=r"ca_bundle /no/such\.pem cannot be read"):
+        config_of(monkeypatch, host="h", extra={"ca_bundle": "/no/such.pem"})
+    with pytest.raises(AirflowFailException, match="go together"):
+        config_of(monkeypatch, host="h", extra={"client_cert": ca})
+
+
+def test_the_uri_form_means_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    uri = "btrdb://:k%2Fey%25@btrdb.example.com:4411/?tls=on&request_timeout=7&insecure_api_key=false"
+    monkeypatch.setenv("AIRFLOW_CONN_BTRDB_DEFAULT", uri)
+    config = BTrDBHook().get_client().config
+    assert config == ConnectionConfig(
+        endpoint="btrdb.example.com:4411", api_key="k/ey%", tls=TlsConfig(), request_timeout=7.0
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({}, "the host is empty"),
+        ({"host": "h", "extra": {"tls": "perhaps"}}, "tls is 'perhaps'"),
+        ({"host": "h", "extra": {"tsl": "off"}}, "did you mean 'tls'"),
+        ({"host": "h", "extra": {"insecure_apikey": True}}, "did you mean 'insecure_api_key'"),
+        ({"host": "h", "extra": {"insecure_api_key": "maybe"}}, "must be true or false"),
+        ({"host": "h", "extra": {"request_timeout": "soon"}}, "request_timeout is 'soon'"),
+        ({"host": "h", "extra": {"request_timeout": 0}}, "more than 0 seconds"),
+        ({"host": "h", "extra": {"proxy": "proxy:3128"}}, "begins with http://"),
+        ({"host": "h", "password": "secret", "extra": {"tls": "off"}}, "in clear text"),
+    ],
+)
+def test_senseless_settings_fail_for_good_with_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(AirflowFailException, match=words) as caught:
+        define(monkeypatch, **fields).get_client()
+    assert "btrdb_default" in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_an_unknown_extra_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.warns(UserWarning, match="'retry_totl' of a btrdb connection is unknown.*'retry_total'"):
+        config_of(monkeypatch, host="localhost", extra={"retry_totl": 1})
+
+
+def test_a_missing_connection_says_how_to_make_one() -> None:
+    with pytest.raises(AirflowFailException, match="airflow connections add no_such_id"):
+        BTrDBHook("no_such_id").get_client()
+
+
+def test_the_legacy_form_equals_the_metadata() -> None:
+    behaviour = CONNECTION_FORM["ui-field-behaviour"]
+    legacy = BTrDBHook.get_ui_field_behaviour()
+    assert {name.replace("_", "-"): value for name, value in legacy.items()} == behaviour
+
+
+def test_making_a_hook_asks_nobody_and_swallows_foreign_arguments() -> None:
+    assert BTrDBHook("no_such_id", tls="on", schema_extra=1).btrdb_conn_id == "no_such_id"
+    assert BTrDBHook().btrdb_conn_id == "btrdb_default"
+
+
+def test_hooks_of_a_process_share_one_client(connection: str) -> None:
+    assert BTrDBHook().get_client() is BTrDBHook(connection).get_conn()
+
+
+def test_hooks_of_a_loop_share_one_async_client(connection: str) -> None:
+    async def clients() -> list[Any]:
+        return [await BTrDBHook().get_async_client() for _ in range(2)]
+
+    one, two = asyncio.run(clients())
+    assert one is two
+    (three, _) = asyncio.run(clients())
+    assert three is not one
+
+
+def test_the_seed_calls_stand_on_the_hook(connection: str, collection: str) -> None:
+    hook = BTrDBHook()
+    uuid = "4c1d0a5e-35f8-4bd4-a6b3-7e2fb0fd6e11"
+    hook.create(uuid, collection, {"name": "x", "unit": "V"}, {"k": "v"})
+    assert hook.info()["majorVersion"] == 5
+    assert hook.list_collections(collection) == [collection]
+    assert hook.collection_metadata(collection)[1] == {"k": 1}
+    assert hook.query("SELECT unit FROM streams WHERE collection = $1", [collection]) == [{"unit": "V"}]
+    assert str(hook.streams(f"{collection}/x")[0].uuid) == uuid
+    assert [stream.name for stream in hook.streams_in_collection(collection)] == ["x"]
+    assert hook.stream_from_uuid(uuid).exists()
+    assert [result.outcome for result in hook.create_many([{"collection": collection, "name": "x"}])] == ["existed"]
+
+
+def test_errors_of_the_calls_are_airflows(connection: str, collection: str) -> None:
+    with pytest.raises(AirflowFailException, match=f"{collection}/x") as caught:
+        BTrDBHook().streams(f"{collection}/x")
+    assert type(caught.value.__cause__).__name__ == "StreamNotFoundError"
+
+
+# ---------------------------------------------------------------- test_connection
+
+
+def test_the_button_test_tells_what_answers(connection: str) -> None:
+    ok, message = BTrDBHook().test_connection()
+    assert ok
+    assert message.startswith("BTrDB 5.")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_the_button_test_tells_what_is_wrong(monkeypatch: pytest.MonkeyPatch, server: Any) -> None:
+    host, port = server.endpoint.split(":")
+
+    def tried(**fields: Any) -> str:
+        ok, message = define(monkeypatch, **fields).test_connection()
+        assert not ok
+        assert "Traceback" not in message
+        return message
+
+    wrong_port = free_port()
+    assert f"cannot reach BTrDB at 127.0.0.1:{wrong_port} without TLS" in tried(host=host, port=wrong_port)
+    assert "the API key was refused: invalid api key" in tried(host=host, port=int(port), password="wrong-key")
+    assert "wants an API key" in tried(host=host, port=int(port))
+    tls = tried(host=host, port=int(port), password="k", extra={"tls": "on"})
+    assert "with TLS (does it listen there, does it speak TLS" in tls
+    assert "cannot reach BTrDB at no-such-host.invalid:4411" in tried(host="no-such-host.invalid")
+
+
+def test_a_server_that_is_away_is_worth_a_retry(monkeypatch: pytest.MonkeyPatch) -> None:
+    hook = define(monkeypatch, host="127.0.0.1", port=free_port(), extra={"retry_total": 0})
+    with pytest.raises(BTrDBTransientException, match="cannot reach BTrDB"):
+        hook.info()

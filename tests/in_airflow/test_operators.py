@@ -1,0 +1,288 @@
+"""Operators and the sensor, run with a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from airflow.providers.common.compat.sdk import TaskDeferred
+from airflow.triggers.base import TriggerEvent
+
+from airflow_provider_btrdb._airflow import AirflowFailException, BTrDBTransientException
+from airflow_provider_btrdb.client import BTrDB, derived_uuid
+from airflow_provider_btrdb.operators.points import BTrDBInsertOperator
+from airflow_provider_btrdb.operators.query import BTrDBQueryOperator
+from airflow_provider_btrdb.operators.streams import CreateStreamOperator
+from airflow_provider_btrdb.sensors.streams import StreamExistsSensor
+from airflow_provider_btrdb.triggers.streams import StreamExistsTrigger
+
+pytestmark = pytest.mark.usefixtures("connection")
+
+OPERATORS = [
+    CreateStreamOperator(task_id="t", streams=[]),
+    BTrDBInsertOperator(task_id="t", files="f", columns={}, time_columns="t"),
+    BTrDBQueryOperator(task_id="t", sql="SELECT 1"),
+    StreamExistsSensor(task_id="t", stream="a/b"),
+]
+
+
+@pytest.mark.parametrize("operator", OPERATORS, ids=lambda operator: type(operator).__name__)
+def test_every_operator_is_configured_as_airflow_expects(operator: Any) -> None:
+    cls = type(operator)
+    assert isinstance(cls.template_fields, tuple)
+    assert {"btrdb_conn_id"} <= set(cls.template_fields)
+    assert all(hasattr(operator, name) for name in cls.template_fields)
+    assert set(cls.template_fields_renderers) <= set(cls.template_fields)
+    assert operator.btrdb_conn_id == "btrdb_default"
+
+
+# ---------------------------------------------------------------- CreateStreamOperator
+
+
+def test_create_makes_what_is_missing_and_can_be_repeated(db: BTrDB, collection: str) -> None:
+    rows = [{"collection": collection, "name": f"s{number}", "unit": "V"} for number in range(200)]
+    result = CreateStreamOperator(task_id="t", streams=rows).execute({})
+    assert result == {"streams": 200, "created": 200, "existed": 0}
+    again = CreateStreamOperator(task_id="t", streams=[*rows, {"collection": collection, "name": "new"}]).execute({})
+    assert again == {"streams": 201, "created": 1, "existed": 200}
+    assert {stream.uuid for stream in db.streams_in_collection(collection)} == {
+        derived_uuid(collection, name) for name in [*(row["name"] for row in rows), "new"]
+    }
+
+
+def test_create_takes_one_row(collection: str) -> None:
+    row = {"collection": collection, "name": "x"}
+    assert CreateStreamOperator(task_id="t", streams=row).execute({})["created"] == 1
+
+
+def test_create_fails_for_good_naming_rows_after_doing_the_others(db: BTrDB, collection: str) -> None:
+    rows = [{"collection": collection, "name": "good"}, {"collection": collection, "name": "n" * 256}]
+    with pytest.raises(AirflowFailException, match="1 of 2 streams failed") as caught:
+        CreateStreamOperator(task_id="t", streams=rows).execute({})
+    assert "nnn" in str(caught.value)
+    assert db.count_streams(collection) == 1
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"name": "x", "unti": "V"}, "row 1: unknown column 'unti' .did you mean 'unit'"),
+        ({"name": ""}, "row 1: name is missing"),
+        ({"name": "x", "uuid": "abc"}, "row 1: uuid 'abc' is not a uuid"),
+        ({"name": "x", "annotations": {"limit": 5}}, "annotation 'limit' is 5; annotations are text, so write '5'"),
+        ("x", "row 1 is a str"),
+    ],
+)
+def test_a_bad_row_changes_nothing(db: BTrDB, collection: str, row: Any, words: str) -> None:
+    rows = [
+        {"collection": collection, **row} if isinstance(row, dict) else row,
+        {"collection": collection, "name": "y"},
+    ]
+    with pytest.raises(AirflowFailException, match=words):
+        CreateStreamOperator(task_id="t", streams=rows).execute({})
+    assert db.count_streams(collection) == 0
+
+
+def test_create_is_worth_a_retry_when_the_server_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = json.dumps({"conn_type": "btrdb", "host": "127.0.0.1", "port": 1, "extra": {"retry_total": 0}})
+    monkeypatch.setenv("AIRFLOW_CONN_BTRDB_DEFAULT", text)
+    with pytest.raises(BTrDBTransientException, match=r"127\.0\.0\.1:1"):
+        CreateStreamOperator(task_id="t", streams={"collection": "c", "name": "n"}).execute({})
+
+
+# ---------------------------------------------------------------- BTrDBQueryOperator
+
+
+def test_query_returns_rows_as_dictionaries(db: BTrDB, collection: str) -> None:
+    db.create(uuid4(), collection, {"name": "x", "unit": "V"}, {"k": None})
+    operator = BTrDBQueryOperator(
+        task_id="t", sql="SELECT name, annotations FROM streams WHERE collection = $1", parameters=[collection]
+    )
+    assert operator.execute({}) == [{"name": "x", "annotations": {"k": None}}]
+
+
+def test_query_guards_xcom() -> None:
+    operator = BTrDBQueryOperator(task_id="t", sql="SELECT generate_series(1, 6) AS n", max_xcom_rows=5)
+    with pytest.raises(AirflowFailException, match="max_xcom_rows=5"):
+        operator.execute({})
+    operator.max_xcom_rows = 6
+    assert len(operator.execute({})) == 6
+
+
+@pytest.mark.parametrize("sql", ["SELEC 1", "SELECT nothing FROM nowhere", "DELETE FROM streams"])
+def test_bad_sql_fails_for_good(sql: str) -> None:
+    with pytest.raises(AirflowFailException, match="code 441"):
+        BTrDBQueryOperator(task_id="t", sql=sql).execute({})
+
+
+# ---------------------------------------------------------------- BTrDBInsertOperator
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    path = tmp_path / "table.csv"
+    path.write_text("site\nDate,Time,a,b\n01/31/2020,24:00,1.5,-9900\n01/31/2020,01:00,0,2\n")
+    return path
+
+
+def insert(table: Path, collection: str, **arguments: Any) -> BTrDBInsertOperator:
+    given = {
+        "columns": {"a": f"{collection}/a", "b": f"{collection}/b"},
+        "time_columns": ["Date", "Time"],
+        "time_format": "%m/%d/%Y %H:%M",
+        "utc_offset_hours": -9,
+        "missing": ["-9900"],
+        "skip_lines": 1,
+        **arguments,
+    }
+    return BTrDBInsertOperator(task_id="t", files=str(table), **given)
+
+
+@pytest.fixture
+def streams(db: BTrDB, collection: str) -> Any:
+    db.create_many([{"collection": collection, "name": name} for name in "ab"])
+    return db.streams(f"{collection}/a", f"{collection}/b")
+
+
+def test_insert_loads_columns_and_a_repeat_changes_nothing(streams: Any, table: Path, collection: str) -> None:
+    expected = {"files": 1, "streams": 2, "points": 3, "inserted": 3, "missing": 1}
+    assert insert(table, collection).execute({}) == expected
+    hour = 3_600_000_000_000
+    midnight = 1_580_515_200_000_000_000 + 9 * hour  # 2020-02-01T00:00 at UTC-9
+    a, b = streams.values()
+    assert list(a) == [(midnight - 23 * hour, 0.0), (midnight, 1.5)]
+    assert list(b) == [(midnight - 23 * hour, 2.0)]
+    versions = streams.versions()
+    assert insert(table, collection).execute({}) == {**expected, "inserted": 0}
+    assert streams.versions() == versions
+
+
+def test_insert_mends_a_changed_point(streams: Any, table: Path, collection: str) -> None:
+    insert(table, collection).execute({})
+    table.write_text(table.read_text().replace("1.5", "1.75"))
+    assert insert(table, collection).execute({})["inserted"] == 2
+    assert list(streams.values()[0])[1][1] == 1.75
+
+
+@pytest.mark.parametrize(
+    ("change", "arguments", "words"),
+    [
+        (("-9900", "n/a"), {}, "line 3: b is 'n/a', which is not a number"),
+        (("01/31/2020,01:00", "31/01/2020,01:00"), {}, r"table.csv, line 4: .*31/01/2020"),
+        (("Date,Time,a,b", "Date,Time,a,c"), {}, r"table.csv has no column 'b'; it has Date, Time, a, c"),
+        ((",0,2", ",nan,2"), {}, "line 4: a is 'nan'; BTrDB stores finite numbers only"),
+        (("01/31/2020,01", "01/31/2120,01"), {}, "line 4: the time '01/31/2120 01:00' is outside"),
+        (None, {"columns": {"a": "nobody/x"}}, "no stream is called nobody/x"),
+        (None, {"columns": {"a": "abc"}}, "'abc' is not a uuid"),
+        (None, {"merge": "sometimes"}, "merge policy 'sometimes' is unknown; known are never, equal, retain, replace"),
+    ],
+)
+def test_a_bad_table_changes_nothing(
+    streams: Any, table: Path, collection: str, change: Any, arguments: dict[str, Any], words: str
+) -> None:
+    if change:
+        table.write_text(table.read_text().replace(*change))
+    with pytest.raises(AirflowFailException, match=words):
+        insert(table, collection, **arguments).execute({})
+    assert streams.versions() == [10, 10]
+
+
+def test_an_unreadable_file_is_named(streams: Any, tmp_path: Path, collection: str) -> None:
+    with pytest.raises(AirflowFailException, match=r"absent\.csv cannot be read: No such file or directory"):
+        insert(tmp_path / "absent.csv", collection).execute({})
+
+
+# ---------------------------------------------------------------- StreamExistsSensor and its trigger
+
+
+def test_the_sensor_looks_for_names_and_for_counts(db: BTrDB, collection: str) -> None:
+    def found(**arguments: Any) -> Any:
+        answer = StreamExistsSensor(task_id="t", **arguments).poke({})
+        return answer.xcom_value if answer.is_done else None
+
+    assert found(stream=f"{collection}/x") is None
+    assert found(collection=collection) is None
+    stream = db.create(uuid4(), collection, {"name": "x"}, {"k": "v"})
+    assert found(stream=f"{collection}/x") == {"found": 1}
+    assert found(stream=[f"{collection}/x", str(stream.uuid)]) == {"found": 2}
+    assert found(stream=[f"{collection}/x", f"{collection}/y"]) is None
+    assert found(collection=collection) == {"found": 1}
+    assert found(collection=collection, min_count="2") is None
+    assert found(collection=collection, annotations={"k": "w"}) is None
+    assert found(collection=collection, tags={"name": "x"}, annotations={"k": None}) == {"found": 1}
+
+
+@pytest.mark.parametrize("arguments", [{}, {"stream": "a/b", "collection": "a"}, {"stream": []}])
+def test_the_sensor_must_know_what_to_wait_for(arguments: dict[str, Any]) -> None:
+    with pytest.raises(AirflowFailException):
+        StreamExistsSensor(task_id="t", **arguments).poke({})
+
+
+def trigger_for(**arguments: Any) -> StreamExistsTrigger:
+    """As the triggerer makes it: serialized, imported, constructed, all through JSON."""
+    given = {"streams": [], "collection": None, "tags": None, "annotations": None, "min_count": 1}
+    path, kwargs = StreamExistsTrigger(
+        btrdb_conn_id="btrdb_default", poll_interval=0.05, **{**given, **arguments}
+    ).serialize()
+    module, name = path.rsplit(".", 1)
+    return getattr(importlib.import_module(module), name)(**json.loads(json.dumps(kwargs)))
+
+
+async def first_event(trigger: StreamExistsTrigger) -> TriggerEvent:
+    async with asyncio.timeout(30):
+        return await anext(aiter(trigger.run()))
+
+
+def test_the_trigger_fires_once_the_streams_are_there(db: BTrDB, collection: str) -> None:
+    async def create_later() -> tuple[TriggerEvent, TriggerEvent]:
+        by_name = asyncio.create_task(first_event(trigger_for(streams=[f"{collection}/x"])))
+        by_count = asyncio.create_task(first_event(trigger_for(collection=collection, min_count=2)))
+        await asyncio.sleep(0.3)
+        assert not by_name.done()
+        await asyncio.to_thread(db.create, uuid4(), collection, {"name": "x"})
+        named = await by_name
+        assert not by_count.done()
+        await asyncio.to_thread(db.create, uuid4(), collection, {"name": "y"})
+        return named, await by_count
+
+    named, counted = asyncio.run(create_later())
+    assert named.payload == {"status": "success", "found": 1}
+    assert counted.payload == {"status": "success", "found": 2}
+
+
+def test_the_trigger_tells_permanent_errors(monkeypatch: pytest.MonkeyPatch, server: Any) -> None:
+    host, port = server.endpoint.split(":")
+    text = json.dumps({"conn_type": "btrdb", "host": host, "port": int(port), "password": "wrong"})
+    monkeypatch.setenv("AIRFLOW_CONN_BTRDB_DEFAULT", text)
+    event = asyncio.run(first_event(trigger_for(collection="")))
+    assert event.payload["status"] == "error"
+    assert "the API key was refused" in event.payload["message"]
+
+
+@pytest.mark.parametrize("event", [None, {}, {"status": "success"}, {"status": "success", "found": "1"}, "success"])
+def test_a_malformed_event_fails_the_task(event: Any) -> None:
+    with pytest.raises(AirflowFailException, match="unknown shape"):
+        StreamExistsSensor(task_id="t", stream="a/b").execute_complete({}, event)
+
+
+def test_events_end_the_sensor() -> None:
+    sensor = StreamExistsSensor(task_id="t", stream="a/b")
+    assert sensor.execute_complete({}, {"status": "success", "found": 3}) == {"found": 3}
+    with pytest.raises(AirflowFailException, match="the reason"):
+        sensor.execute_complete({}, {"status": "error", "message": "the reason"})
+
+
+def test_a_deferrable_sensor_looks_before_it_defers(db: BTrDB, collection: str) -> None:
+    sensor = StreamExistsSensor(task_id="t", stream=f"{collection}/x", deferrable=True, timeout=77)
+    with pytest.raises(TaskDeferred) as caught:
+        sensor.execute({})
+    assert caught.value.method_name == "execute_complete"
+    assert caught.value.timeout.total_seconds() == 77
+    assert isinstance(caught.value.trigger, StreamExistsTrigger)
+    db.create(uuid4(), collection, {"name": "x"})
+    assert sensor.execute({}) == {"found": 1}

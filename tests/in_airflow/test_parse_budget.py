@@ -1,0 +1,69 @@
+"""Parsing a DAG file must stay light: modules are counted, since seconds depend on the machine."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {"grpc", "google.protobuf", "numpy", "pandas", "polars", "pyarrow", "psycopg"}
+
+SCRIPT = """
+import json, sys
+try:
+    import airflow.sdk
+except ImportError:
+    import airflow.models
+before = set(sys.modules)
+for name in {modules!r}:
+    __import__(name)
+print(json.dumps(sorted(set(sys.modules) - before)))
+"""
+
+
+def added(*modules: str) -> list[str]:
+    run = subprocess.run(
+        [sys.executable, "-c", SCRIPT.format(modules=modules)], capture_output=True, text=True, check=True
+    )
+    return json.loads(run.stdout.splitlines()[-1])
+
+
+def foreign(names: list[str]) -> list[str]:
+    return [name for name in names if not name.startswith("airflow_provider_btrdb")]
+
+
+def heavy(names: list[str]) -> set[str]:
+    return {name for name in HEAVY if any(module == name or module.startswith(name + ".") for module in names)}
+
+
+PLAIN = (
+    "airflow_provider_btrdb.operators.streams",
+    "airflow_provider_btrdb.operators.points",
+    "airflow_provider_btrdb.operators.query",
+    "airflow_provider_btrdb.sensors.streams",
+    "airflow_provider_btrdb.triggers.streams",
+)
+
+
+@pytest.mark.parametrize(("modules", "limit"), [(PLAIN, 20), ((*PLAIN, "airflow_provider_btrdb.hooks.btrdb"), 70)])
+def test_importing_for_a_dag_stays_within_the_budget(modules: tuple[str, ...], limit: int) -> None:
+    names = added(*modules)
+    assert set(modules) <= set(names)
+    assert heavy(names) == set()
+    assert len(foreign(names)) <= limit, foreign(names)
+
+
+def test_the_package_and_its_provider_info_import_nothing() -> None:
+    script = (
+        "import sys; before = set(sys.modules); import airflow_provider_btrdb.get_provider_info; "
+        "print(sorted(set(sys.modules) - before))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-S", "-c", "import sys; sys.path[:0] = " + repr(sys.path) + "; " + script],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout.strip() == "['airflow_provider_btrdb', 'airflow_provider_btrdb.get_provider_info']"
