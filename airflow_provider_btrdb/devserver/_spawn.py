@@ -1,4 +1,6 @@
-"""Becomes the program it is told to start, in a process that does not outlive its parent. Run as a script, never imported.
+"""Becomes the program it is told to start, in a process that does not outlive its parent.
+
+Run as a script, never imported:
 
     python -I -S _spawn.py run  PARENT_PID UID PROGRAM [ARGUMENT...]
     python -I -S _spawn.py watch PID       (reads stdin; SIGINT to PID when the other end is gone)
@@ -7,6 +9,7 @@
 parent could do the same, but running Python between fork and exec in a process full of gRPC threads is not safe.
 """
 
+import contextlib
 import os
 import signal
 import sys
@@ -36,10 +39,8 @@ def watch(pid: int) -> None:
     """For systems without a death signal: our stdin ends when the parent does, however it dies."""
     while sys.stdin.buffer.read(1):
         pass
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGINT)
-    except ProcessLookupError:
-        pass
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ rewritten a handful of times, and a read meets few chunks.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -40,7 +41,7 @@ def place(tmins: Times, tmaxs: Times, t: Times) -> Iterator[Share]:
     inside = (left >= 0) & (t <= tmaxs[np.maximum(left, 0)]) if len(tmaxs) else np.zeros(len(t), np.bool_)
     slot = 2 * left + np.where(inside, 1, 2)
     cuts = [0, *(np.flatnonzero(slot[1:] != slot[:-1]) + 1).tolist(), len(t)]
-    for first, last in zip(cuts, cuts[1:], strict=False):
+    for first, last in pairwise(cuts):
         index = int(left[first])
         yield Share(index if inside[first] else None, index if inside[first] else index + 1, first, last)
 
@@ -66,7 +67,7 @@ def cut(points: Points) -> list[Points]:
 def fuse(sizes: Sequence[int]) -> list[tuple[int, int]]:
     """Which neighbours [i, j) to make one, given the sizes of chunks in order of time."""
     groups = [(index, index + 1, size) for index, size in enumerate(sizes)]
-    for least, limit in zip(CLASSES, CLASSES[1:], strict=False):
+    for least, limit in pairwise(CLASSES):
         fused: list[tuple[int, int, int]] = []
         run: list[tuple[int, int, int]] = []
         for group in [*groups, None]:

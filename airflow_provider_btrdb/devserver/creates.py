@@ -65,7 +65,7 @@ class Creator:
             batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
             try:
                 await self._commit(batch)
-            except Exception as error:  # noqa: BLE001 - every caller must hear of it
+            except Exception as error:  # every caller must hear of it
                 for wanted in batch:
                     if not wanted.done.done():
                         wanted.done.set_exception(error)

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 import grpc.aio
@@ -41,6 +41,7 @@ from airflow_provider_btrdb.wire import btrdb_v5_pb2 as pb
 
 log = logging.getLogger("airflow_provider_btrdb.devserver")
 
+T = TypeVar("T")
 Reply = Any
 """A message, or the bytes of one."""
 
@@ -48,7 +49,8 @@ STALLED_READER_SECONDS = 300.0
 """A client that takes no message for so long has gone away without saying so."""
 
 NUMBERED_TEXTS = frozenset(
-    "SetStreamAnnotations SetStreamTags Insert ArrowInsert Delete Flush Obliterate LookupStreams Changes Windows".split()
+    {"SetStreamAnnotations", "SetStreamTags", "Insert", "ArrowInsert", "Delete", "Flush", "Obliterate"}
+    | {"LookupStreams", "Changes", "Windows"}
 )
 """Methods whose messages come as `(code: text)`; the others send the text alone."""
 
@@ -58,6 +60,14 @@ class Call:
     """What a handler may know about its call."""
 
     grant: Grant
+    draining: asyncio.Event
+    """Set when the server is told to end: calls that would last for ever must end then."""
+    accept: Callable[[], Awaitable[None]]
+    """Send the initial metadata: lets the client of a long call know that it has begun."""
+
+    def may(self, permission: str) -> Callable[[str], None]:
+        """A check that raises for collections where the caller lacks a permission."""
+        return partial(self.grant.require, permission)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,64 +192,46 @@ class Dispatcher(grpc.GenericRpcHandler):  # type: ignore[misc]
         grant = self._keys.identify(context.invocation_metadata() or ())
         if method.name not in self._handlers.unary and method.name not in self._handlers.streams:
             raise StatusError(grpc.StatusCode.UNIMPLEMENTED, f"method {method.name} not implemented")
-        call = Call(grant)
+        call = Call(grant, self.draining, partial(context.send_initial_metadata, ()))
         if method.kind is Kind.BIDI_STREAM or method.name in self._handlers.raw:
             return call, raw
         return call, method.request.FromString(raw)
 
-    async def _guarded(self, method: Method, context: Any, answer: Callable[[list[Fault]], Awaitable[Any]]) -> Any:
-        """Run `answer`; a refusal becomes the returned bytes, everything else a gRPC status."""
+    async def _guarded(self, method: Method, context: Any, answer: Callable[[list[Fault]], Awaitable[T]]) -> T | bytes:
+        """Run `answer`; a refusal becomes the bytes of a message, everything else a gRPC status."""
         started = time.monotonic()
-        status: tuple[grpc.StatusCode, str] | None = None
-        outcome, result = "OK", None
+        outcome = "CANCELLED"
         self._in_flight += 1
         self._idle.clear()
         try:
-            if self.draining.is_set():
-                raise StatusError(grpc.StatusCode.UNAVAILABLE, "the server is shutting down")
-            self._record(method, context)
-            faults = self._faults.of_call(method.name) if self._faults else []
-            await _before(faults)
-            result = await answer(faults)
-            for fault in faults:
-                if isinstance(fault.action, LoseReply):
-                    fault.fired += 1
-                    raise StatusError(fault.action.code, fault.action.details)
-        except Refusal as refusal:
-            outcome = str(refusal.code)
-            if method.name == "StreamInfo" and refusal.code == Code.NO_SUCH_STREAM:
-                status = grpc.StatusCode.UNKNOWN, UNKNOWN_STREAM_TEXT
-            else:
-                result = _stat(method, refusal)
-        except StatusError as error:
-            status = error.code, error.details
-        except DecodeError:
-            status = grpc.StatusCode.INTERNAL, "error unmarshalling request"
-        except TimeoutError:
-            status = grpc.StatusCode.DEADLINE_EXCEEDED, "the client does not read"
-        except psycopg.OperationalError:
-            log.warning("%s: the database is not available", method.name)
-            status = grpc.StatusCode.UNAVAILABLE, "the database is not available"
-        except asyncio.CancelledError:
-            outcome = "CANCELLED"
-            raise
-        except Exception:
-            log.exception("%s failed", method.name)
-            status = grpc.StatusCode.INTERNAL, "internal error"
+            result = await self._attempt(method, context, answer)
+        except Exception as error:  # all of them: nothing of Python may leave
+            explained = _explained(method, error)
+            outcome = type(error).__name__ if isinstance(explained, bytes) else explained.code.name
+        else:
+            outcome = "OK"
+            return result
         finally:
             self._in_flight -= 1
             if not self._in_flight:
                 self._idle.set()
-            if log.isEnabledFor(logging.DEBUG):
-                facts = {
-                    "method": method.name,
-                    "outcome": status[0].name if status else outcome,
-                    "ms": round((time.monotonic() - started) * 1000, 3),
-                    "peer": context.peer(),
-                }
-                log.debug("call %s", json.dumps(facts), extra={"facts": facts})
-        if status is not None:
-            await context.abort(*status)
+            _log_call(method, outcome, started)
+        if isinstance(explained, bytes):
+            return explained
+        await context.abort(explained.code, explained.details)
+        raise explained
+
+    async def _attempt(self, method: Method, context: Any, answer: Callable[[list[Fault]], Awaitable[T]]) -> T:
+        if self.draining.is_set():
+            raise StatusError(grpc.StatusCode.UNAVAILABLE, "the server is shutting down")
+        self._record(method, context)
+        faults = self._faults.of_call(method.name) if self._faults else []
+        await _before(faults)
+        result = await answer(faults)
+        for fault in faults:
+            if isinstance(fault.action, LoseReply):
+                fault.fired += 1
+                raise StatusError(fault.action.code, fault.action.details)
         return result
 
     def _record(self, method: Method, context: Any) -> None:
@@ -253,6 +245,31 @@ class Dispatcher(grpc.GenericRpcHandler):  # type: ignore[misc]
 def _stat(method: Method, refusal: Refusal) -> bytes:
     text = f"({refusal.code}: {refusal.msg})" if method.name in NUMBERED_TEXTS else refusal.msg
     return bytes(method.response(stat=pb.Status(code=refusal.code, msg=text)).SerializeToString())
+
+
+def _explained(method: Method, error: Exception) -> bytes | StatusError:
+    """What a failure looks like from outside: a message with a stat, or a gRPC status."""
+    if isinstance(error, Refusal):
+        if method.name == "StreamInfo" and error.code == Code.NO_SUCH_STREAM:
+            return StatusError(grpc.StatusCode.UNKNOWN, UNKNOWN_STREAM_TEXT)
+        return _stat(method, error)
+    if isinstance(error, StatusError):
+        return error
+    if isinstance(error, DecodeError):
+        return StatusError(grpc.StatusCode.INTERNAL, "error unmarshalling request")
+    if isinstance(error, TimeoutError):
+        return StatusError(grpc.StatusCode.DEADLINE_EXCEEDED, "the client does not read")
+    if isinstance(error, psycopg.OperationalError):
+        log.warning("%s: the database is not available", method.name)
+        return StatusError(grpc.StatusCode.UNAVAILABLE, "the database is not available")
+    log.error("%s failed", method.name, exc_info=error)
+    return StatusError(grpc.StatusCode.INTERNAL, "internal error")
+
+
+def _log_call(method: Method, outcome: str, started: float) -> None:
+    if log.isEnabledFor(logging.DEBUG):
+        facts = {"method": method.name, "outcome": outcome, "ms": round((time.monotonic() - started) * 1000, 3)}
+        log.debug("call %s", json.dumps(facts), extra={"facts": facts})
 
 
 def _has_stat(reply: Reply) -> bool:

@@ -62,8 +62,8 @@ class CutAfter:
 class Corrupt:
     """Send a wrong message: the `message`-th of the call, counted from 1.
 
-    `garbage` is no protobuf at all, `status` adds an empty `Status{}`, `version` adds one to version_major, `uuid` changes
-    the uuid of a descriptor or subscription, `nothing` is a message without any field.
+    `garbage` is no protobuf at all, `status` adds an empty `Status{}`, `version` adds one to version_major, `uuid`
+    changes the uuid of a descriptor or subscription, `nothing` is a message without any field.
     """
 
     what: Literal["garbage", "status", "version", "uuid", "nothing"]

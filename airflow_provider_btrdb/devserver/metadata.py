@@ -57,8 +57,9 @@ class Metadata:
         last = ""
         while True:
             rows = await self._database.fetch(
-                "SELECT DISTINCT collection FROM btrdb.stream WHERE collection > %s AND starts_with(collection, %s)"
-                f" AND {_READABLE} ORDER BY collection LIMIT {self._page}",  # noqa: S608
+                "SELECT DISTINCT collection FROM btrdb.stream "  # noqa: S608
+                "WHERE collection > %s AND starts_with(collection, %s)"
+                f" AND {_READABLE} ORDER BY collection LIMIT {self._page}",
                 [last, prefix, list(prefixes)],
             )
             if rows:
@@ -70,8 +71,8 @@ class Metadata:
     async def usage(self, prefix: str, prefixes: Sequence[str]) -> pb.MetadataUsageResponse:
         """Annotation keys with the number of streams that have them; tags count 0, as the documentation shows."""
         rows = await self._database.fetch(
-            "SELECT key, count(*) FROM btrdb.stream, skeys(annotations) AS key "
-            f"WHERE starts_with(collection, %s) AND {_READABLE} GROUP BY key ORDER BY key",  # noqa: S608
+            "SELECT key, count(*) FROM btrdb.stream, skeys(annotations) AS key "  # noqa: S608
+            f"WHERE starts_with(collection, %s) AND {_READABLE} GROUP BY key ORDER BY key",
             [checks.searched(prefix), list(prefixes)],
         )
         return pb.MetadataUsageResponse(

@@ -91,12 +91,12 @@ class PointReader:
             raise no_such_stream()  # obliterated while we read
         return {cid: chunks.decode(data, count) for cid, count, data in rows}
 
-    async def blocks(self, extent: Extent, start: int, end: int) -> AsyncIterator[Points]:
-        """The points of [start, end), in stretches of a few chunks."""
+    async def blocks(self, extent: Extent, start: int, end: int, fetch: int = FETCH_POINTS) -> AsyncIterator[Points]:
+        """The points of [start, end), in stretches of a few chunks: at most `fetch` points, or one chunk."""
         group: list[ChunkRef] = []
         size = 0
         for ref in [*extent.chunks, None]:
-            if ref is None or (group and size + ref.n > FETCH_POINTS):
+            if ref is None or (group and size + ref.n > fetch):
                 if group:
                     contents = await self.load([member.cid for member in group])
                     points = merge.join([contents[member.cid] for member in group])

@@ -87,7 +87,7 @@ class Postgres:
         if not self._durable:
             self._directory.unsynced.touch()
         # A socket path may have 107 bytes at most, and a data directory may lie deep.
-        self._sockets = Path(tempfile.mkdtemp(prefix=SOCKETS, dir="/tmp"))  # noqa: S108 - private, and short
+        self._sockets = Path(tempfile.mkdtemp(prefix=SOCKETS, dir="/tmp"))
         self._directory.sockets.write_text(str(self._sockets))
         self._programs.give(self._sockets)
         try:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
-from functools import partial
 from typing import Any, TypeVar
 
 import grpc
 
 from airflow_provider_btrdb.devserver import checks
 from airflow_provider_btrdb.devserver.creates import Creator
-from airflow_provider_btrdb.devserver.data_service import DataService
 from airflow_provider_btrdb.devserver.database import Database
 from airflow_provider_btrdb.devserver.dispatch import Call, Handlers
 from airflow_provider_btrdb.devserver.errors import Refusal, StatusError
 from airflow_provider_btrdb.devserver.limits import Limits
 from airflow_provider_btrdb.devserver.metadata import Metadata
+from airflow_provider_btrdb.devserver.read_service import ReadService
 from airflow_provider_btrdb.devserver.sql import SqlRunner
+from airflow_provider_btrdb.devserver.write_service import WriteService
 from airflow_provider_btrdb.protocol import Code
 from airflow_provider_btrdb.wire import btrdb_v5_pb2 as pb
 
@@ -60,7 +60,8 @@ class Service:
         self._sql = sql
         self._endpoint = endpoint
         self.finisher = Finisher()
-        self.data = DataService(database, limits, self.finisher.run)
+        self._reads = ReadService(database, limits)
+        self._writes = WriteService(database, limits, self.finisher.run)
 
     def handlers(self) -> Handlers:
         """Everything that can be called."""
@@ -73,13 +74,15 @@ class Service:
                 "SetStreamTags": self.set_stream_tags,
                 "SetStreamAnnotations": self.set_stream_annotations,
                 "GetMetadataUsage": self.get_metadata_usage,
-                **self.data.unary(),
+                **self._reads.unary(),
+                **self._writes.unary(),
             },
             streams={
                 "LookupStreams": self.lookup_streams,
                 "ListCollections": self.list_collections,
                 "SQLQuery": self.sql_query,
-                **self.data.streams(),
+                **self._reads.streams(),
+                **self._writes.streams(),
             },
             raw=frozenset({"Insert"}),
         )
@@ -110,7 +113,7 @@ class Service:
         if request.omit_descriptor and request.omit_version:
             raise Refusal(Code.WRONG_ARGUMENTS, "you cannot omit descriptor and version")
         uuid = checks.stream_uuid(request.uuid)
-        version, descriptor = await self._metadata.info(uuid, partial(call.grant.require, "read"))
+        version, descriptor = await self._metadata.info(uuid, call.may("read"))
         if request.omit_descriptor:
             descriptor = pb.StreamDescriptor(uuid=request.uuid)
         return pb.StreamInfoResponse(version_major=0 if request.omit_version else version, descriptor=descriptor)
@@ -118,7 +121,7 @@ class Service:
     async def set_stream_tags(self, call: Call, request: pb.SetStreamTagsParams) -> pb.SetStreamTagsResponse:
         """One property version for the whole call, also if nothing changed."""
         uuid = checks.stream_uuid(request.uuid)
-        await self.finisher.run(self._metadata.set_tags(uuid, request, partial(call.grant.require, "insert")))
+        await self.finisher.run(self._metadata.set_tags(uuid, request, call.may("insert")))
         return pb.SetStreamTagsResponse()
 
     async def set_stream_annotations(
@@ -126,7 +129,7 @@ class Service:
     ) -> pb.SetStreamAnnotationsResponse:
         """One property version for the whole call, also if nothing changed."""
         uuid = checks.stream_uuid(request.uuid)
-        await self.finisher.run(self._metadata.set_annotations(uuid, request, partial(call.grant.require, "insert")))
+        await self.finisher.run(self._metadata.set_annotations(uuid, request, call.may("insert")))
         return pb.SetStreamAnnotationsResponse()
 
     async def get_metadata_usage(self, call: Call, request: pb.MetadataUsageParams) -> pb.MetadataUsageResponse:

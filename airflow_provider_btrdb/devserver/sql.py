@@ -1,9 +1,9 @@
 """SQLQuery: somebody else's SQL, read only, on a connection that never was anything but the role of SQLQuery.
 
 The layers, each of which stands alone: a login role that may read one view; a READ ONLY transaction; functions with
-effects or patience closed to it; one statement per call (extended protocol), wrapped as a subquery; PostgreSQL's statement
-timeout, and a deadline of our own, because some work inside PostgreSQL does not look at its timeout; caps on row and
-answer; and a connection is handed to the next caller only after DISCARD ALL went well.
+effects or patience closed to it; one statement per call (extended protocol), wrapped as a subquery; PostgreSQL's
+statement timeout, and a deadline of our own, because some work inside PostgreSQL does not look at its timeout; caps on
+row and answer; and a connection is handed to the next caller only after DISCARD ALL went well.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ class SqlRunner:
         limits = self._limits
         body = statement.strip().rstrip(";")
         declare = (
-            "DECLARE answer NO SCROLL CURSOR FOR "
-            f"SELECT left(row_to_json(q)::text, {limits.sql_row_bytes + 1}) FROM (\n{body}\n) q"  # noqa: S608
+            "DECLARE answer NO SCROLL CURSOR FOR "  # noqa: S608 - it is the caller's SQL that we are here to run
+            f"SELECT left(row_to_json(q)::text, {limits.sql_row_bytes + 1}) FROM (\n{body}\n) q"
         )
         await self._step(connection, _begin(connection, limits.sql_statement_seconds), deadline)
         await self._step(connection, _declare(connection, declare, params), deadline)

@@ -20,6 +20,7 @@ from airflow_provider_btrdb.devserver.errors import no_such_stream
 from airflow_provider_btrdb.devserver.merge import NO_POINTS, Points
 from airflow_provider_btrdb.devserver.points import Allow, ChunkRef
 from airflow_provider_btrdb.devserver.schema import LIVE
+from airflow_provider_btrdb.devserver.subscriptions import Hub
 
 NEIGHBOURS = 40
 """Chunks on either side that compaction looks at; more than a full run of every size class."""
@@ -52,6 +53,14 @@ class Piece(NamedTuple):
 
     chunk: ChunkRef | None
     fresh: Points = NO_POINTS
+
+
+class Commit(NamedTuple):
+    """What is being written: a version of a stream."""
+
+    connection: Connection
+    sid: int
+    version: int
 
 
 class Stretch(NamedTuple):
@@ -87,9 +96,10 @@ class StreamLocks:
 class PointWriter:
     """Writes of one database."""
 
-    def __init__(self, database: Database, locks: StreamLocks) -> None:
+    def __init__(self, database: Database, locks: StreamLocks, hub: Hub) -> None:
         self._database = database
         self._locks = locks
+        self._hub = hub
 
     async def insert(self, uuid: uuidlib.UUID, points: Points, policy: int, allow: Allow) -> int:
         """Commit points in the order sent; returns the new version, or the old one if there was nothing to insert."""
@@ -101,12 +111,14 @@ class PointWriter:
             refs = await _around(connection, sid, int(new.t[0]), int(new.t[-1]))
             pieces = _deal(refs, new)
             touched = []
+            commit = Commit(connection, sid, version + 1)
             async with _together(connection, len(pieces)):
                 for first in range(0, len(pieces), SEGMENT):
                     segment = pieces[first : first + SEGMENT]
-                    touched.append(await _merge_segment(connection, sid, version + 1, segment, policy))
+                    touched.append(await _merge_segment(commit, segment, policy))
                 times = np.concatenate(touched)
-                await _advance(connection, sid, version + 1, *merge.ranges(times, times))
+                await _advance(commit, *merge.ranges(times, times))
+            self._hub.inserted(uuid, points)
             return version + 1
 
     async def delete(self, uuid: uuidlib.UUID, start: int, end: int, allow: Allow) -> int:
@@ -136,11 +148,12 @@ class PointWriter:
                     stretches += [Stretch(len(part.t), fresh=part) for part in kept if len(part.t)]
                 gone.append((lows, highs))
                 dead.append(ref.cid)
+            commit = Commit(connection, sid, version + 1)
             async with _together(connection, 1):
-                await _store(connection, sid, version + 1, stretches, dead, contents)
+                await _store(commit, stretches, dead, contents)
                 lows = np.concatenate([NO_POINTS.t, *(low for low, _ in gone)])
                 highs = np.concatenate([NO_POINTS.t, *(high for _, high in gone)])
-                await _advance(connection, sid, version + 1, *merge.ranges(lows, highs))
+                await _advance(commit, *merge.ranges(lows, highs))
             return version + 1
 
     async def version(self, uuid: uuidlib.UUID, allow: Allow) -> int:
@@ -156,6 +169,7 @@ class PointWriter:
                 await connection.execute("INSERT INTO btrdb.tombstone VALUES (%s)", [uuid])
                 await connection.execute("DELETE FROM btrdb.chunk WHERE sid = %s", [sid])
                 await connection.execute("DELETE FROM btrdb.stream WHERE sid = %s", [sid])
+            self._hub.obliterated(uuid)
 
 
 @contextlib.asynccontextmanager
@@ -214,11 +228,9 @@ def _deal(refs: list[ChunkRef], new: Points) -> list[Piece]:
     return pieces + [Piece(ref) for ref in refs[done:]]
 
 
-async def _merge_segment(
-    connection: Connection, sid: int, version: int, pieces: list[Piece], policy: int
-) -> merge.Times:
+async def _merge_segment(commit: Commit, pieces: list[Piece], policy: int) -> merge.Times:
     """Write what changes among neighbouring pieces; returns the times at which something changed."""
-    contents = await _load(connection, [piece.chunk for piece in pieces if piece.chunk and len(piece.fresh.t)])
+    contents = await _load(commit.connection, [piece.chunk for piece in pieces if piece.chunk and len(piece.fresh.t)])
     stretches: list[Stretch] = []
     dead: list[int] = []
     touched = [NO_POINTS.t]
@@ -231,22 +243,15 @@ async def _merge_segment(
         if chunk:
             dead.append(chunk.cid)
         stretches += [Stretch(len(part.t), fresh=part) for part in chunks.cut(merged.points)]
-    await _store(connection, sid, version, stretches, dead, contents)
+    await _store(commit, stretches, dead, contents)
     return np.concatenate(touched)
 
 
-async def _store(
-    connection: Connection,
-    sid: int,
-    version: int,
-    stretches: list[Stretch],
-    dead: list[int],
-    contents: dict[int, Points],
-) -> None:
+async def _store(commit: Commit, stretches: list[Stretch], dead: list[int], contents: dict[int, Points]) -> None:
     """Write the fresh stretches and close the dead chunks, after fusing neighbours that are too small."""
     runs = chunks.fuse([stretch.size for stretch in stretches])
     joined = [stretch.chunk for first, last in runs for stretch in stretches[first:last] if stretch.chunk]
-    contents = contents | await _load(connection, [ref for ref in joined if ref.cid not in contents])
+    contents = contents | await _load(commit.connection, [ref for ref in joined if ref.cid not in contents])
     fresh: list[Points] = []
     done = 0
     for first, last in [*runs, (len(stretches), len(stretches))]:
@@ -257,11 +262,12 @@ async def _store(
     dead = dead + [ref.cid for ref in joined]
     if not dead and not fresh:
         return
-    params: list[Any] = [version, dead, sid, version, LIVE]
+    params: list[Any] = [commit.version, dead, commit.sid, commit.version, LIVE]
     params += [[int(part.t[0]) for part in fresh], [int(part.t[-1]) for part in fresh]]
     params += [[len(part.t) for part in fresh], [chunks.encode(part) for part in fresh]]
-    await connection.cursor(binary=True).execute(_REWRITE, params)
+    await commit.connection.cursor(binary=True).execute(_REWRITE, params)
 
 
-async def _advance(connection: Connection, sid: int, version: int, los: list[int], his: list[int]) -> None:
-    await connection.execute(_ADVANCE, [sid, version, los, his, version, sid])
+async def _advance(commit: Commit, los: list[int], his: list[int]) -> None:
+    sid, version = commit.sid, commit.version
+    await commit.connection.execute(_ADVANCE, [sid, version, los, his, version, sid])

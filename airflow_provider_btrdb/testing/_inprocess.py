@@ -64,8 +64,8 @@ def devserver(
     """A BTrDB server for the length of a `with` block.
 
     `data` None is a temporary directory, removed at the end. `keys` is a path to a keys file or a mapping of the same
-    shape. `tls` are paths of a PEM certificate chain and its key. `sql=False` makes SQLQuery UNIMPLEMENTED, as where it is
-    switched off. Raises DevServerError (one sentence) if the server cannot start.
+    shape. `tls` are paths of a PEM certificate chain and its key. `sql=False` makes SQLQuery UNIMPLEMENTED, as where it
+    is switched off. Raises DevServerError (one sentence) if the server cannot start.
     """
     from airflow_provider_btrdb.devserver import auth
     from airflow_provider_btrdb.devserver.dispatch import CallLog

@@ -1,4 +1,4 @@
-"""What can go wrong on purpose: `devserver(faults=FaultPlan(...))`, or `with server.faults.inject(...)` while it runs."""
+"""What can go wrong on purpose: `devserver(faults=FaultPlan(...))`, or `with server.faults.inject(...)`."""
 
 from __future__ import annotations
 
