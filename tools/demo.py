@@ -157,9 +157,9 @@ def airflow(command: list[str], environment: Mapping[str, str], log: Path, serve
                 time.sleep(0.2)
             show_progress(written.readlines())
     finally:
-        if process.poll() is None:
-            process.terminate()
-            process.wait()
+        # A task that is told to terminate fails and is retried; this Airflow is thrown away, so it just ends.
+        process.kill()
+        process.wait()
     if process.returncode != 0:
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
         raise DemoError(f"{Path(command[-1]).name} failed. The end of {shown(log)}:\n{tail}")

@@ -10,6 +10,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,21 +26,33 @@ KEY = "sentinel-key-of-the-demo"
 STREAMS, POINTS = 1557, 189_733
 
 
-def start(state: Path, dags: Path = DAGS) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+@contextmanager
+def started(state: Path, dags: Path = DAGS) -> Iterator[subprocess.Popen[str]]:
+    """A demo under way; told to end, with its children, if the test ends first."""
+    process = subprocess.Popen(
         [sys.executable, str(ROOT / "tools" / "demo.py"), "--state", str(state), "--dags", str(dags)],
         env={**os.environ, "BTRDB_DEVSERVER_API_KEY": KEY},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+def ended(process: subprocess.Popen[str], status: int) -> str:
+    output, _ = process.communicate(timeout=280)
+    assert process.returncode == status, output
+    assert "Traceback" not in output
+    return output
 
 
 def demo(state: Path, dags: Path = DAGS) -> str:
-    process = start(state, dags)
-    output, _ = process.communicate(timeout=280)
-    assert process.returncode == 0, output
-    return output
+    with started(state, dags) as process:
+        return ended(process, 0)
 
 
 def numbers(output: str) -> dict[str, int]:
@@ -82,13 +96,11 @@ def wait_for(what: str, log: Path, process: subprocess.Popen[str]) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc to find the server of the demo")
 def test_killed_half_way_then_run_again_and_again(tmp_path: Path) -> None:
-    process = start(tmp_path)
-    wait_for("task_id=load_weather", tmp_path / "airflow.log", process)
-    os.kill(devserver_pid(process.pid), signal.SIGKILL)
-    output, _ = process.communicate(timeout=120)
-    assert process.returncode == 1
+    with started(tmp_path) as process:
+        wait_for("task_id=load_weather", tmp_path / "airflow.log", process)
+        os.kill(devserver_pid(process.pid), signal.SIGKILL)
+        output = ended(process, 1)
     assert "the development server ended in the middle; run the demo again to go on" in output
-    assert "Traceback" not in output
 
     first = numbers(demo(tmp_path))
     assert (first["created"] + first["streams there"], first["streams there"]) == (STREAMS, STREAMS)
@@ -108,15 +120,15 @@ def test_other_input_gives_other_numbers_and_the_key_is_nowhere(tmp_path: Path) 
     dags = tmp_path / "dags"
     shutil.copytree(DAGS, dags)
     buses = dags / "data" / "ieee118" / "buses.csv"
-    buses.write_text("".join(line for line in buses.read_text().splitlines(True) if not line.startswith("7,")))
+    buses.write_text("".join(line for line in buses.read_text().splitlines(True) if not line.startswith("8,")))
     faults = dags / "data" / "ieee118" / "faults.csv"
-    faults.write_text(faults.read_text().rstrip("\n") + "\nmisspelt_unit,100,FREQ,Hertz,\n")
+    faults.write_text(faults.read_text().rstrip("\n") + "\nmisspelt_unit,101,FREQ,Hertz,\n")
 
     output = demo(tmp_path / "state", dags)
     assert numbers(output) == {
         "created": STREAMS - 13, "streams there": 0, "loaded": POINTS, "points there": 0, "findings": 14,
     }  # fmt: skip
-    assert "grid/ieee118/bus100/FREQ: unit 'Hertz' is not in the list" in output
+    assert "grid/ieee118/bus101/FREQ: unit 'Hertz' is not in the list" in output
     assert re.search(r"Hertz +1\b", output)
     expected = json.loads((dags / "data" / "expected.json").read_text())["streams"]
     assert sum(stream["count"] for stream in expected.values()) == POINTS
@@ -129,8 +141,5 @@ def test_other_input_gives_other_numbers_and_the_key_is_nowhere(tmp_path: Path) 
 
 def test_an_unreadable_state_folder_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "server").write_text("not a folder")
-    process = start(tmp_path)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert "error: " in output
-    assert "Traceback" not in output
+    with started(tmp_path) as process:
+        assert "error: " in ended(process, 1)
