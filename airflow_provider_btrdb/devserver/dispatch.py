@@ -247,6 +247,13 @@ def _stat(method: Method, refusal: Refusal) -> bytes:
     return bytes(method.response(stat=pb.Status(code=refusal.code, msg=text)).SerializeToString())
 
 
+_FAILURES = (
+    (DecodeError, grpc.StatusCode.INTERNAL, "error unmarshalling request"),
+    (TimeoutError, grpc.StatusCode.DEADLINE_EXCEEDED, "the client does not read"),
+    (psycopg.OperationalError, grpc.StatusCode.UNAVAILABLE, "the database is not available"),
+)
+
+
 def _explained(method: Method, error: Exception) -> bytes | StatusError:
     """What a failure looks like from outside: a message with a stat, or a gRPC status."""
     if isinstance(error, Refusal):
@@ -255,13 +262,10 @@ def _explained(method: Method, error: Exception) -> bytes | StatusError:
         return _stat(method, error)
     if isinstance(error, StatusError):
         return error
-    if isinstance(error, DecodeError):
-        return StatusError(grpc.StatusCode.INTERNAL, "error unmarshalling request")
-    if isinstance(error, TimeoutError):
-        return StatusError(grpc.StatusCode.DEADLINE_EXCEEDED, "the client does not read")
-    if isinstance(error, psycopg.OperationalError):
-        log.warning("%s: the database is not available", method.name)
-        return StatusError(grpc.StatusCode.UNAVAILABLE, "the database is not available")
+    for kind, code, details in _FAILURES:
+        if isinstance(error, kind):
+            log.info("%s: %s", method.name, details)
+            return StatusError(code, details)
     log.error("%s failed", method.name, exc_info=error)
     return StatusError(grpc.StatusCode.INTERNAL, "internal error")
 

@@ -29,23 +29,31 @@ SEGMENT = 64
 
 _STATE = "SELECT sid, version, collection FROM btrdb.stream WHERE uuid = %s"
 _AROUND = f"""
-(SELECT cid, tmin, tmax, n FROM btrdb.chunk WHERE sid = %s AND vto = {LIVE} AND tmin < %s ORDER BY tmin DESC LIMIT %s)
-UNION ALL
-(SELECT cid, tmin, tmax, n FROM btrdb.chunk WHERE sid = %s AND vto = {LIVE} AND tmin BETWEEN %s AND %s)
-UNION ALL
-(SELECT cid, tmin, tmax, n FROM btrdb.chunk WHERE sid = %s AND vto = {LIVE} AND tmin > %s ORDER BY tmin LIMIT %s)
-ORDER BY tmin
-"""  # noqa: S608 - our own constant: a parameter would hide the partial index from the planner
+SELECT s.sid, s.version, s.collection, c.* FROM btrdb.stream s LEFT JOIN LATERAL (
+    (SELECT cid, tmin, tmax, n FROM btrdb.chunk
+     WHERE sid = s.sid AND vto = {LIVE} AND tmin < %s ORDER BY tmin DESC LIMIT {NEIGHBOURS})
+    UNION ALL
+    (SELECT cid, tmin, tmax, n FROM btrdb.chunk WHERE sid = s.sid AND vto = {LIVE} AND tmin BETWEEN %s AND %s)
+    UNION ALL
+    (SELECT cid, tmin, tmax, n FROM btrdb.chunk
+     WHERE sid = s.sid AND vto = {LIVE} AND tmin > %s ORDER BY tmin LIMIT {NEIGHBOURS})
+) c ON true WHERE s.uuid = %s ORDER BY c.tmin
+"""  # noqa: S608 - our own constants: a parameter would hide the partial index from the planner
 _REWRITE = """
-WITH dead AS (UPDATE btrdb.chunk SET vto = %s WHERE cid = ANY(%s))
+WITH dead AS (UPDATE btrdb.chunk SET vto = %(version)s WHERE cid = ANY(%(dead)s))
 INSERT INTO btrdb.chunk (sid, tmin, tmax, n, vfrom, vto, data)
-SELECT %s, tmin, tmax, n, %s, %s, data FROM unnest(%s::bigint[], %s::bigint[], %s::int[], %s::bytea[])
+SELECT %(sid)s, tmin, tmax, n, %(version)s, %(live)s, data
+FROM unnest(%(tmins)s::bigint[], %(tmaxs)s::bigint[], %(counts)s::int[], %(data)s::bytea[])
     AS fresh (tmin, tmax, n, data)
 """
-_ADVANCE = """
-WITH op AS (INSERT INTO btrdb.op (sid, version, los, his) VALUES (%s, %s, %s, %s))
-UPDATE btrdb.stream SET version = %s WHERE sid = %s
-"""
+# One statement is one trip and one commit.
+_FINISH = _REWRITE.replace(
+    "WITH ",
+    """WITH
+op AS (INSERT INTO btrdb.op (sid, version, los, his) VALUES (%(sid)s, %(version)s, %(los)s, %(his)s)),
+stream AS (UPDATE btrdb.stream SET version = %(version)s WHERE sid = %(sid)s),
+""",
+)
 
 
 class Piece(NamedTuple):
@@ -55,12 +63,16 @@ class Piece(NamedTuple):
     fresh: Points = NO_POINTS
 
 
-class Commit(NamedTuple):
-    """What is being written: a version of a stream."""
+class Change(NamedTuple):
+    """What a write does to a part of a stream."""
 
-    connection: Connection
-    sid: int
-    version: int
+    dead: list[int]
+    """Chunks that end with the new version."""
+    fresh: list[Points]
+    """Chunks that begin with it."""
+    lows: merge.Times
+    highs: merge.Times
+    """Sorted, disjoint stretches [low, high] in which something changed."""
 
 
 class Stretch(NamedTuple):
@@ -103,57 +115,31 @@ class PointWriter:
 
     async def insert(self, uuid: uuidlib.UUID, points: Points, policy: int, allow: Allow) -> int:
         """Commit points in the order sent; returns the new version, or the old one if there was nothing to insert."""
+        if not len(points.t):
+            return await self.version(uuid, allow)
         new = merge.arrange(points.t, points.v, policy)
         async with self._locks.hold(uuid), self._database.connection() as connection:
-            sid, version = await _state(connection, uuid, allow)
-            if not len(new.t):
-                return version
-            refs = await _around(connection, sid, int(new.t[0]), int(new.t[-1]))
+            sid, version, refs = await _around(connection, uuid, int(new.t[0]), int(new.t[-1]), allow)
             pieces = _deal(refs, new)
-            touched = []
-            commit = Commit(connection, sid, version + 1)
-            async with _together(connection, len(pieces)):
-                for first in range(0, len(pieces), SEGMENT):
-                    segment = pieces[first : first + SEGMENT]
-                    touched.append(await _merge_segment(commit, segment, policy))
-                times = np.concatenate(touched)
-                await _advance(commit, *merge.ranges(times, times))
+            segments = [pieces[first : first + SEGMENT] for first in range(0, len(pieces), SEGMENT)]
+            async with connection.transaction() if len(segments) > 1 else contextlib.nullcontext():
+                touched = []
+                for segment in segments[:-1]:
+                    change = await _merged(connection, segment, policy)
+                    touched.append(change.lows)
+                    await _write(connection, _REWRITE, sid, version + 1, change)
+                change = await _merged(connection, segments[-1], policy)
+                times = np.concatenate([*touched, change.lows])
+                await _write(connection, _FINISH, sid, version + 1, change._replace(lows=times, highs=times))
             self._hub.inserted(uuid, points)
             return version + 1
 
     async def delete(self, uuid: uuidlib.UUID, start: int, end: int, allow: Allow) -> int:
         """Remove the points of [start, end); always a new version, also if there were none."""
         async with self._locks.hold(uuid), self._database.connection() as connection:
-            sid, version = await _state(connection, uuid, allow)
-            refs = await _around(connection, sid, start, end - 1)
-            hit = {ref.cid for ref in refs if ref.tmin < end and ref.tmax >= start}
-            partly = [ref for ref in refs if ref.cid in hit and (ref.tmin < start or ref.tmax >= end)]
-            contents = await _load(connection, partly)
-            stretches: list[Stretch] = []
-            gone: list[tuple[merge.Times, merge.Times]] = []
-            dead: list[int] = []
-            for ref in refs:
-                if ref.cid not in hit:
-                    stretches.append(Stretch(ref.n, chunk=ref))
-                    continue
-                lows, highs = np.array([ref.tmin]), np.array([ref.tmax])
-                if ref.cid in contents:
-                    points = contents[ref.cid]
-                    first, last = (int(at) for at in np.searchsorted(points.t, [start, end]))
-                    lows = highs = points.t[first:last]
-                    if first == last:
-                        stretches.append(Stretch(ref.n, chunk=ref))
-                        continue
-                    kept = (points.take(slice(0, first)), points.take(slice(last, None)))
-                    stretches += [Stretch(len(part.t), fresh=part) for part in kept if len(part.t)]
-                gone.append((lows, highs))
-                dead.append(ref.cid)
-            commit = Commit(connection, sid, version + 1)
-            async with _together(connection, 1):
-                await _store(commit, stretches, dead, contents)
-                lows = np.concatenate([NO_POINTS.t, *(low for low, _ in gone)])
-                highs = np.concatenate([NO_POINTS.t, *(high for _, high in gone)])
-                await _advance(commit, *merge.ranges(lows, highs))
+            sid, version, refs = await _around(connection, uuid, start, end - 1, allow)
+            change = await _without(connection, refs, start, end)
+            await _write(connection, _FINISH, sid, version + 1, change)
             return version + 1
 
     async def version(self, uuid: uuidlib.UUID, allow: Allow) -> int:
@@ -172,17 +158,6 @@ class PointWriter:
             self._hub.obliterated(uuid)
 
 
-@contextlib.asynccontextmanager
-async def _together(connection: Connection, pieces: int) -> AsyncIterator[None]:
-    """One transaction; what needs no answer in between goes out in one trip if there is little of it."""
-    if pieces <= SEGMENT:
-        async with connection.pipeline(), connection.transaction():
-            yield
-    else:
-        async with connection.transaction():
-            yield
-
-
 async def _state(connection: Connection, uuid: uuidlib.UUID, allow: Allow) -> tuple[int, int]:
     row = await (await connection.execute(_STATE, [uuid], binary=True)).fetchone()
     if row is None:
@@ -192,13 +167,15 @@ async def _state(connection: Connection, uuid: uuidlib.UUID, allow: Allow) -> tu
 
 
 async def _around(
-    connection: Connection, sid: int, low: int, high: int, neighbours: int = NEIGHBOURS
-) -> list[ChunkRef]:
-    """Live chunks of [low, high] and the nearest on either side, sorted."""
-    cursor = await connection.execute(
-        _AROUND.encode(), [sid, low, neighbours, sid, low, high, sid, high, neighbours], binary=True
-    )
-    return [ChunkRef(*row) for row in await cursor.fetchall()]
+    connection: Connection, uuid: uuidlib.UUID, low: int, high: int, allow: Allow
+) -> tuple[int, int, list[ChunkRef]]:
+    """Stream, version, and the live chunks of [low, high] with their neighbours on either side, sorted."""
+    cursor = await connection.execute(_AROUND.encode(), [low, low, high, high, uuid], binary=True)
+    rows = await cursor.fetchall()
+    if not rows:
+        raise no_such_stream()
+    allow(rows[0][2])
+    return rows[0][0], rows[0][1], [ChunkRef(*row[3:]) for row in rows if row[3] is not None]
 
 
 async def _load(connection: Connection, refs: list[ChunkRef]) -> dict[int, Points]:
@@ -228,9 +205,9 @@ def _deal(refs: list[ChunkRef], new: Points) -> list[Piece]:
     return pieces + [Piece(ref) for ref in refs[done:]]
 
 
-async def _merge_segment(commit: Commit, pieces: list[Piece], policy: int) -> merge.Times:
-    """Write what changes among neighbouring pieces; returns the times at which something changed."""
-    contents = await _load(commit.connection, [piece.chunk for piece in pieces if piece.chunk and len(piece.fresh.t)])
+async def _merged(connection: Connection, pieces: list[Piece], policy: int) -> Change:
+    """New points brought into neighbouring pieces."""
+    contents = await _load(connection, [piece.chunk for piece in pieces if piece.chunk and len(piece.fresh.t)])
     stretches: list[Stretch] = []
     dead: list[int] = []
     touched = [NO_POINTS.t]
@@ -243,15 +220,41 @@ async def _merge_segment(commit: Commit, pieces: list[Piece], policy: int) -> me
         if chunk:
             dead.append(chunk.cid)
         stretches += [Stretch(len(part.t), fresh=part) for part in chunks.cut(merged.points)]
-    await _store(commit, stretches, dead, contents)
-    return np.concatenate(touched)
+    times = np.concatenate(touched)
+    return await _fused(connection, stretches, contents, Change(dead, [], times, times))
 
 
-async def _store(commit: Commit, stretches: list[Stretch], dead: list[int], contents: dict[int, Points]) -> None:
-    """Write the fresh stretches and close the dead chunks, after fusing neighbours that are too small."""
+async def _without(connection: Connection, refs: list[ChunkRef], start: int, end: int) -> Change:
+    """A stretch taken out of neighbouring chunks."""
+    hit = {ref.cid for ref in refs if ref.tmin < end and ref.tmax >= start}
+    contents = await _load(
+        connection, [ref for ref in refs if ref.cid in hit and (ref.tmin < start or ref.tmax >= end)]
+    )
+    stretches: list[Stretch] = []
+    dead: list[int] = []
+    lows, highs = [NO_POINTS.t], [NO_POINTS.t]
+    for ref in refs:
+        points = contents.get(ref.cid)
+        first, last = (int(at) for at in np.searchsorted(points.t, [start, end])) if points else (0, 0)
+        if ref.cid not in hit or (points and first == last):
+            stretches.append(Stretch(ref.n, chunk=ref))
+            continue
+        dead.append(ref.cid)
+        if points:
+            kept = (points.take(slice(0, first)), points.take(slice(last, None)))
+            stretches += [Stretch(len(part.t), fresh=part) for part in kept if len(part.t)]
+        lows.append(points.t[first:last] if points else np.array([ref.tmin]))
+        highs.append(points.t[first:last] if points else np.array([ref.tmax]))
+    return await _fused(connection, stretches, contents, Change(dead, [], np.concatenate(lows), np.concatenate(highs)))
+
+
+async def _fused(
+    connection: Connection, stretches: list[Stretch], contents: dict[int, Points], change: Change
+) -> Change:
+    """The change with its fresh chunks, after neighbours that are too small became one."""
     runs = chunks.fuse([stretch.size for stretch in stretches])
     joined = [stretch.chunk for first, last in runs for stretch in stretches[first:last] if stretch.chunk]
-    contents = contents | await _load(commit.connection, [ref for ref in joined if ref.cid not in contents])
+    contents = contents | await _load(connection, [ref for ref in joined if ref.cid not in contents])
     fresh: list[Points] = []
     done = 0
     for first, last in [*runs, (len(stretches), len(stretches))]:
@@ -259,15 +262,21 @@ async def _store(commit: Commit, stretches: list[Stretch], dead: list[int], cont
         parts = [contents[part.chunk.cid] if part.chunk else part.fresh for part in stretches[first:last]]
         fresh += chunks.cut(merge.join(parts))
         done = last
-    dead = dead + [ref.cid for ref in joined]
-    if not dead and not fresh:
-        return
-    params: list[Any] = [commit.version, dead, commit.sid, commit.version, LIVE]
-    params += [[int(part.t[0]) for part in fresh], [int(part.t[-1]) for part in fresh]]
-    params += [[len(part.t) for part in fresh], [chunks.encode(part) for part in fresh]]
-    await commit.connection.cursor(binary=True).execute(_REWRITE, params)
+    return change._replace(dead=change.dead + [ref.cid for ref in joined], fresh=fresh)
 
 
-async def _advance(commit: Commit, los: list[int], his: list[int]) -> None:
-    sid, version = commit.sid, commit.version
-    await commit.connection.execute(_ADVANCE, [sid, version, los, his, version, sid])
+async def _write(connection: Connection, statement: str, sid: int, version: int, change: Change) -> None:
+    los, his = merge.ranges(change.lows, change.highs)
+    params: dict[str, Any] = {
+        "sid": sid,
+        "version": version,
+        "dead": change.dead,
+        "live": LIVE,
+        "tmins": [int(part.t[0]) for part in change.fresh],
+        "tmaxs": [int(part.t[-1]) for part in change.fresh],
+        "counts": [len(part.t) for part in change.fresh],
+        "data": [chunks.encode(part) for part in change.fresh],
+    }
+    if statement is _FINISH:
+        params |= {"los": los, "his": his}
+    await connection.cursor(binary=True).execute(statement.encode(), params)
