@@ -8,11 +8,12 @@ cd "$(dirname "$0")/.."
 
 compiler=.venv-proto
 package=airflow_provider_btrdb/wire
-if [ ! -x "$compiler/bin/python" ]; then
+if [ ! -e "$compiler/complete" ]; then
     echo "making $compiler for grpcio-tools 1.62.3" >&2
     python="${PYTHON:-.venv/bin/python}"
     "$python" -m venv "$compiler"
     "$compiler/bin/pip" install --quiet --disable-pip-version-check grpcio-tools==1.62.3 'setuptools<81'
+    touch "$compiler/complete"
 fi
 
 out=$(mktemp -d)

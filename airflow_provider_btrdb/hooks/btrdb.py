@@ -76,26 +76,22 @@ class BTrDBHook(BaseHook):
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
-        """The extra fields of the form of Airflow before 3.2."""
+        """The extra fields of the form of Airflow before 3.2, which knows text, whole numbers and switches only."""
         from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
         from flask_babel import lazy_gettext
-        from wtforms import BooleanField, FloatField, IntegerField, SelectField, StringField
+        from wtforms import BooleanField, IntegerField, StringField
         from wtforms.validators import Optional
 
         fields: dict[str, Any] = {}
         for name, field in _FIELDS.items():
             schema = field["schema"]
-            kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
-            label, about, default = lazy_gettext(field["label"]), field.get("description", ""), schema.get("default")
-            if "boolean" in kinds:
-                fields[name] = BooleanField(label, description=about, default=default)
-            elif "enum" in schema:
-                fields[name] = SelectField(label, description=about, default=default, choices=schema["enum"])
+            about = {"label": lazy_gettext(field["label"]), "description": field["description"]}
+            default = schema.get("default")
+            if schema["type"] == "boolean":
+                fields[name] = BooleanField(**about, default=default)
             else:
-                number = IntegerField if "integer" in kinds else FloatField if "number" in kinds else StringField
-                fields[name] = number(
-                    label, description=about, default=default, validators=[Optional()], widget=BS3TextFieldWidget()
-                )
+                kind = IntegerField if schema["type"] == "integer" else StringField
+                fields[name] = kind(**about, default=default, validators=[Optional()], widget=BS3TextFieldWidget())
         return fields
 
     def test_connection(self) -> tuple[bool, str]:

@@ -14,8 +14,8 @@ SCRIPT = """
 import json, sys
 try:
     import airflow.sdk
-except ImportError:
-    import airflow.models
+except ImportError:  # Airflow 2: what its operators, sensors and hooks stand on
+    import airflow.hooks.base, airflow.models.dag, airflow.sensors.base
 before = set(sys.modules)
 for name in {modules!r}:
     __import__(name)

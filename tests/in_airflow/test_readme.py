@@ -40,16 +40,14 @@ def airflow_of_its_own(home: Path, **more: str) -> dict[str, str]:
     return {**os.environ, "PATH": path, "AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False", **more}
 
 
+def run(command: list[str], environment: dict[str, str]) -> str:
+    return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+
+
 def test_the_demo_prints_what_the_readme_shows(tmp_path: Path) -> None:
     (block,) = [block for block in blocks("console") if commands(block) == ["make demo"]]
-    run = subprocess.run(
-        [sys.executable, "tools/demo.py", "--state", str(tmp_path)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    printed = run.stdout.replace(str(tmp_path), ".demo").splitlines()
+    command = [sys.executable, str(ROOT / "tools" / "demo.py"), "--state", str(tmp_path)]
+    printed = run(command, dict(os.environ)).replace(str(tmp_path), ".demo").splitlines()
     shown = block.splitlines()[1:]
     # Tasks that do not depend on each other may end in another order.
     assert sorted(printed) == sorted(shown)
@@ -64,9 +62,7 @@ def test_the_dag_of_the_readme_runs(tmp_path: Path, airflow_db: Path, server: An
         code = code.replace("from airflow.sdk import", "from airflow import")
     (tmp_path / "provision.py").write_text(code)
     environment = airflow_of_its_own(airflow_db, AIRFLOW__CORE__DAGS_FOLDER=str(tmp_path))
-    subprocess.run(
-        [str(BIN / "airflow"), "dags", "test", "provision"], env=environment, check=True, capture_output=True
-    )
+    run([str(BIN / "airflow"), "dags", "test", "provision"], environment)
     assert [stream.unit for stream in db.streams_in_collection("grid/substation1")] == ["volts"] * 3
 
 
@@ -81,22 +77,11 @@ def test_the_client_example_of_the_readme_runs(tmp_path: Path, capfd: pytest.Cap
 
 
 def test_the_connections_of_the_readme_mean_the_same(airflow_db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    add, *exports = [
-        line for block in blocks("console") for line in commands(block) if "BTRDB" in line or "conn" in line
-    ]
-    subprocess.run(
-        [str(BIN / "airflow"), *shlex.split(add)[1:]],
-        env=airflow_of_its_own(airflow_db),
-        check=True,
-        capture_output=True,
-    )
-    got = subprocess.run(
-        [str(BIN / "airflow"), "connections", "get", "btrdb_default", "-o", "json"],
-        env=airflow_of_its_own(airflow_db),
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
+    (block,) = [block for block in blocks("console") if "AIRFLOW_CONN" in block]
+    add, *exports = commands(block)
+    environment = airflow_of_its_own(airflow_db)
+    run([str(BIN / "airflow"), *shlex.split(add)[1:]], environment)
+    got = run([str(BIN / "airflow"), "connections", "get", "btrdb_default", "-o", "json"], environment)
     assert '"conn_type": "btrdb"' in got
     assert '"host": "btrdb.example.com"' in got
     assert len(exports) == 2
