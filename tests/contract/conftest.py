@@ -36,13 +36,19 @@ def target() -> Iterator[Target]:
         yield Target(server.endpoint, "contract-key")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
 
 
+@pytest.fixture(scope="session")
+async def one_loop(anyio_backend: str) -> AsyncIterator[None]:
+    """Keeps one event loop for all tests: gRPC delivers late events to whatever loop comes after a closed one."""
+    yield
+
+
 @pytest.fixture(params=["sync", "async"])
-async def db(request: pytest.FixtureRequest, target: Target, anyio_backend: str) -> AsyncIterator[Any]:
+async def db(request: pytest.FixtureRequest, target: Target, one_loop: None) -> AsyncIterator[Any]:
     """A BTrDB or an AsyncBTrDB; tests await what it returns with `done` and read its iterators with `items`."""
     if request.param == "sync":
         with connect(target.endpoint, target.api_key) as connection:

@@ -221,10 +221,15 @@ class AsyncBTrDB:
 
     async def query_iter(self, stmt: str, params: Sequence[Any] = ()) -> AsyncIterator[dict[str, Any]]:
         """`query` row by row, in bounded memory. Raises StreamInterruptedError if it breaks off after the first row."""
+        async for page in self.query_pages(stmt, params):
+            for row in codec.from_sql_rows(page):
+                yield row
+
+    async def query_pages(self, stmt: str, params: Sequence[Any] = ()) -> AsyncIterator[Sequence[bytes]]:
+        """`query` page by page as the server sends it: every row one JSON object in UTF-8."""
         request = pb.SQLQueryParams(query=stmt, params=codec.to_sql_parameters(params))
         async for page in self._calls.pages(rpcs.SQL_QUERY, request):
-            for row in codec.from_sql_rows(page.rows):
-                yield row
+            yield page.rows
 
     async def _is_there(self, identifier: UUID | str) -> bool:
         try:

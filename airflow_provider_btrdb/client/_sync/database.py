@@ -218,10 +218,15 @@ class BTrDB:
 
     def query_iter(self, stmt: str, params: Sequence[Any] = ()) -> Iterator[dict[str, Any]]:
         """`query` row by row, in bounded memory. Raises StreamInterruptedError if it breaks off after the first row."""
+        for page in self.query_pages(stmt, params):
+            for row in codec.from_sql_rows(page):
+                yield row
+
+    def query_pages(self, stmt: str, params: Sequence[Any] = ()) -> Iterator[Sequence[bytes]]:
+        """`query` page by page as the server sends it: every row one JSON object in UTF-8."""
         request = pb.SQLQueryParams(query=stmt, params=codec.to_sql_parameters(params))
         for page in self._calls.pages(rpcs.SQL_QUERY, request):
-            for row in codec.from_sql_rows(page.rows):
-                yield row
+            yield page.rows
 
     def _is_there(self, identifier: UUID | str) -> bool:
         try:
