@@ -24,9 +24,12 @@ DEFAULT_PORT = 4410
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status: 0 ended as told, 1 an expected fault, 2 wrong arguments."""
-    options = _parser().parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    options = (
+        _transfer_parser(words[0]).parse_args(words[1:]) if words[:1] in _TRANSFERS else _parser().parse_args(words)
+    )
     try:
-        from airflow_provider_btrdb.devserver import server
+        from airflow_provider_btrdb.devserver import server, transfer
         from airflow_provider_btrdb.devserver.errors import DevServerError
     except ModuleNotFoundError as error:
         print(
@@ -34,16 +37,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
-    _log_to_stderr(options.log_level)
     try:
+        if words[:1] in _TRANSFERS:
+            (transfer.dump if words[0] == "dump" else transfer.load)(options.data, options.file)
+            return 0
+        _log_to_stderr(options.log_level)
         return asyncio.run(_serve(server.DevServer(_options(options))))
     except DevServerError as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         return 1
 
 
+_TRANSFERS = (["dump"], ["load"])
+
+
+def _transfer_parser(command: str) -> argparse.ArgumentParser:
+    purpose = {
+        "dump": "Write everything that a data directory holds to a file. The server must not run.",
+        "load": "Fill a new data directory from such a file.",
+    }
+    parser = argparse.ArgumentParser(prog=f"{PROGRAM} {command}", description=purpose[command])
+    parser.add_argument("--data", type=Path, metavar="DIR", required=True, help="data directory")
+    parser.add_argument("--file", type=Path, metavar="FILE", required=True, help="the dump")
+    return parser
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=PROGRAM, description="A BTrDB v5 server for one machine.")
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description="A BTrDB v5 server for one machine.",
+        epilog=f"{PROGRAM} dump and {PROGRAM} load write and read all of a data directory; see their --help.",
+    )
     parser.add_argument("--data", type=Path, metavar="DIR", help="data directory; made if it is not there")
     parser.add_argument(
         "--listen", default=f"127.0.0.1:{DEFAULT_PORT}", metavar="HOST:PORT", help="port 0 is a free one"

@@ -78,6 +78,8 @@ class DevServer:
         self._postgres: Postgres | None = None
         self._dispatcher: Dispatcher | None = None
         self.port = 0
+        self.dsn = ""
+        """Where the server keeps its tables; it holds a password."""
 
     @property
     def endpoint(self) -> str:
@@ -100,7 +102,7 @@ class DevServer:
     async def _start(self) -> None:
         options = self._options
         credentials = _credentials(*options.tls) if options.tls else None
-        dsn = options.dsn or self._start_postgres()
+        dsn = self.dsn = options.dsn or self._start_postgres()
         database = Database(dsn, connections=options.limits.database_connections)
         self._stack.push_async_callback(database.close)
         await database.open()
@@ -135,6 +137,9 @@ class DevServer:
                 ("grpc.so_reuseport", 0),
                 ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
                 ("grpc.keepalive_permit_without_calls", 1),
+                # From 1,000 waiting calls on, gRPC would drop some of them at random, as CANCELLED.
+                ("grpc.server.max_pending_requests", 1_000_000),
+                ("grpc.server.max_pending_requests_hard_limit", 1_000_000),
             ],
         )
         address = f"{options.host}:{options.port}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -44,6 +44,14 @@ class RunningServer:
     def postgres_pid(self) -> int | None:
         """Process id of the PostgreSQL below."""
         return self._server.postgres_pid
+
+    def sql_as_owner(self, statement: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Rows of a statement on the server's own tables, for tests that look behind the wire (`%s` for parameters)."""
+        import psycopg
+
+        with psycopg.connect(self._server.dsn) as connection:
+            cursor = connection.execute(statement.encode(), params)
+            return cursor.fetchall() if cursor.description else []
 
 
 @contextlib.contextmanager
