@@ -50,7 +50,7 @@ class RunningServer:
         import psycopg
 
         with psycopg.connect(self._server.dsn) as connection:
-            cursor = connection.execute(statement.encode(), params)
+            cursor = connection.execute(statement.encode(), params or None)
             return cursor.fetchall() if cursor.description else []
 
 
