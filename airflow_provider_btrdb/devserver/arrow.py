@@ -48,9 +48,8 @@ def template(data: bytes, columns: int) -> Any:
 
 
 def page(schema: Any, columns: Sequence[Any], wanted: Any = None) -> bytes:
-    """One IPC stream; columns are cast by position if a template is wanted. The first column is int64 ns."""
-    arrays = [pa.array(columns[0], pa.int64()).view(TIME)]
-    arrays += [pa.array(column, schema.field(index).type) for index, column in enumerate(columns[1:], start=1)]
+    """One IPC stream; columns of 8 bytes a value, cast by position if a template is wanted."""
+    arrays = [_array(field.type, column) for field, column in zip(schema, columns, strict=True)]
     if wanted is not None:
         try:
             arrays = [array.cast(field.type) for array, field in zip(arrays, wanted, strict=True)]
@@ -63,9 +62,15 @@ def page(schema: Any, columns: Sequence[Any], wanted: Any = None) -> bytes:
     return bytes(sink.getvalue())
 
 
+def _array(kind: Any, column: Any) -> Any:
+    """The same memory as an Arrow array (`pa.array` would import pandas where it is installed, for a second)."""
+    memory = np.ascontiguousarray(column)
+    return pa.Array.from_buffers(kind, len(memory), [None, pa.py_buffer(memory)])
+
+
 def window_page(rows: Rows) -> bytes:
     """Rows of WINDOW_DTYPE."""
-    return page(WINDOW_SCHEMA, [np.ascontiguousarray(rows[name]) for name in WINDOW_SCHEMA.names])
+    return page(WINDOW_SCHEMA, [rows[name] for name in WINDOW_SCHEMA.names])
 
 
 def inserted(data: bytes, most: int) -> Points:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from functools import partial
 from typing import Any
 
-from airflow_provider_btrdb.devserver import arrow, checks, export, multi, pages, windows
+from airflow_provider_btrdb.devserver import arrow, checks, export, merge, multi, pages, windows
 from airflow_provider_btrdb.devserver.changes import ChangeReader
 from airflow_provider_btrdb.devserver.database import Database
 from airflow_provider_btrdb.devserver.dispatch import Call
@@ -169,7 +169,9 @@ class ReadService:
                 data = arrow.page(schema, [column[first : first + size] for column in columns], wanted)
                 yield pb.ArrowMultiValuesResponse(arrow_bytes=data)
         if empty:
-            yield pb.ArrowMultiValuesResponse(arrow_bytes=arrow.page(schema, [[] for _ in schema], wanted))
+            yield pb.ArrowMultiValuesResponse(
+                arrow_bytes=arrow.page(schema, [merge.NO_POINTS.v for _ in schema], wanted)
+            )
 
     async def generate_csv(self, call: Call, request: pb.GenerateCSVParams) -> AsyncIterator[pb.GenerateCSVResponse]:
         """A header, then one row per message."""
