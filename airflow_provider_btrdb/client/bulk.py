@@ -186,7 +186,8 @@ async def _descriptor(calls: AsyncCalls, uuid: UUID) -> pb.StreamDescriptor | No
 
 
 async def _descriptors(calls: AsyncCalls, request: pb.LookupStreamsParams) -> list[pb.StreamDescriptor]:
-    return [descriptor async for page in calls.pages(rpcs.LOOKUP_STREAMS, request) for descriptor in page.results]
+    pages = await calls.all_pages(rpcs.LOOKUP_STREAMS, request)
+    return [descriptor for page in pages for descriptor in page.results]
 
 
 def _name(descriptor: pb.StreamDescriptor) -> str:

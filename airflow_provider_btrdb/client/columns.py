@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 
 import numpy as np
 
 from airflow_provider_btrdb.client.errors import BadValueError, InvalidTimeRangeError
-from airflow_provider_btrdb.client.models import Points
+from airflow_provider_btrdb.client.models import Points, Windows
 from airflow_provider_btrdb.client.times import format_ns
 from airflow_provider_btrdb.protocol import MAX_TIME_NS, MIN_TIME_NS
 
@@ -41,10 +42,21 @@ def in_batches(points: Points, size: int = INSERT_BATCH) -> Iterator[Points]:
         yield Points(points.times[at : at + size], points.values[at : at + size])
 
 
-def concatenated(pages: Sequence[Points]) -> Points:
+def joined_points(pages: Sequence[Points]) -> Points:
     """One Points of all pages, in their order."""
     if not pages:
         return Points(np.empty(0, np.int64), np.empty(0, np.float64))
     if len(pages) == 1:
         return pages[0]
     return Points(np.concatenate([page.times for page in pages]), np.concatenate([page.values for page in pages]))
+
+
+def joined_windows(pages: Sequence[Windows]) -> Windows:
+    """One Windows of all pages, in their order."""
+    if not pages:
+        numbers = np.empty(0, np.float64)
+        return Windows(np.empty(0, np.int64), numbers, numbers, numbers, np.empty(0, np.uint64), numbers)
+    if len(pages) == 1:
+        return pages[0]
+    names = [field.name for field in fields(Windows)]
+    return Windows(*(np.concatenate([getattr(page, name) for page in pages]) for name in names))

@@ -1,42 +1,79 @@
-"""Where a read of raw points stands: what to ask for next, and which points of a page are new. Pure; no I/O.
+"""Where a read of points or windows stands: what to ask for next, and what of a page is new. Pure; no I/O.
 
-A read that broke off goes on at the version that its first page pinned, from the time of the last point on, leaving
-out as many points of that time as were handed out already (several points may share a time).
+A read that broke off goes on at the version that its first page pinned: points from the time of the last one on,
+leaving out as many of that time as were handed out already (several points may share a time); windows after the last
+complete one.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from typing import Any, Generic
 from uuid import UUID
 
-from airflow_provider_btrdb.client.codec import Page
 from airflow_provider_btrdb.client.errors import ProtocolError
-from airflow_provider_btrdb.client.models import Points
+from airflow_provider_btrdb.client.models import Points, Windows
+from airflow_provider_btrdb.client.pages import Page, T, decode_points, decode_windows
 from airflow_provider_btrdb.wire import btrdb_v5_pb2 as pb
 
 
-class ReadCursor:
+class Cursor(ABC, Generic[T]):
     """The state of one read of [start_ns, end_ns) of a stream; version 0 is the newest."""
 
-    def __init__(self, uuid: UUID, start_ns: int, end_ns: int, version: int = 0) -> None:
-        self._uuid = uuid
-        self._start = start_ns
-        self._end = end_ns
+    def __init__(self, uuid: UUID, start_ns: int, end_ns: int, version: int) -> None:
+        self.uuid = uuid
+        self.start = start_ns
+        self.end = end_ns
         self.version = version
         """The version asked for; the one that is read, once a page has arrived."""
+
+    @abstractmethod
+    def request(self) -> Any:
+        """The request for all that has not been handed out yet; called once for each attempt."""
+
+    @abstractmethod
+    def decode(self, data: bytes) -> Page[T]:
+        """The bytes of a reply -> a page."""
+
+    @abstractmethod
+    def accept(self, page: Page[T]) -> T:
+        """What is new of a page. Raises ProtocolError when the page is not one of this read."""
+
+    def pin(self, version: int) -> None:
+        """Hold the version of the first page; every other page must have it too."""
+        if self.version == 0:
+            self.version = version
+        elif version != self.version:
+            raise self.wrong(f"version {self.version} was asked for and version {version} came")
+
+    def wrong(self, what: str) -> ProtocolError:
+        """The error for a page that does not belong here."""
+        return ProtocolError(f"the server sent a wrong page: {what}", uuid=str(self.uuid))
+
+
+class PointCursor(Cursor[Points]):
+    """A read of raw points."""
+
+    def __init__(self, uuid: UUID, start_ns: int, end_ns: int, version: int = 0) -> None:
+        super().__init__(uuid, start_ns, end_ns, version)
         self._last: int | None = None
         self._delivered_at_last = 0
         self._to_skip = 0
 
     def request(self) -> pb.RawValuesParams:
-        """The request for all that has not been handed out yet; called once for each attempt."""
+        """From the last time on, if there is one."""
         self._to_skip = self._delivered_at_last
-        start = self._start if self._last is None else self._last
-        return pb.RawValuesParams(uuid=self._uuid.bytes, start=start, end=self._end, version_major=self.version)
+        start = self.start if self._last is None else self._last
+        return pb.RawValuesParams(uuid=self.uuid.bytes, start=start, end=self.end, version_major=self.version)
 
-    def accept(self, page: Page) -> Points:
-        """The new points of a page. Raises ProtocolError when the page is not one of this read."""
-        self._pin(page.version)
-        points = self._without_delivered(page.points)
+    def decode(self, data: bytes) -> Page[Points]:
+        """See `pages`."""
+        return decode_points(data)
+
+    def accept(self, page: Page[Points]) -> Points:
+        """The points that were not handed out yet."""
+        self.pin(page.version)
+        points = self._without_delivered(page.columns)
         if len(points) == 0:
             return points
         self._check_order(points)
@@ -45,12 +82,6 @@ class ReadCursor:
         self._delivered_at_last = at_last + (self._delivered_at_last if last == self._last else 0)
         self._last = last
         return points
-
-    def _pin(self, version: int) -> None:
-        if self.version == 0:
-            self.version = version
-        elif version != self.version:
-            raise self._wrong(f"version {self.version} was asked for and version {version} came")
 
     def _without_delivered(self, points: Points) -> Points:
         if self._last is None or self._to_skip == 0 or len(points) == 0:
@@ -61,10 +92,50 @@ class ReadCursor:
         return Points(points.times[skipped:], points.values[skipped:])
 
     def _check_order(self, points: Points) -> None:
-        lowest = self._start if self._last is None else self._last
+        lowest = self.start if self._last is None else self._last
         first, last = int(points.times[0]), int(points.times[-1])
-        if first < lowest or last >= self._end or (points.times[1:] < points.times[:-1]).any():
-            raise self._wrong("its points are out of order or outside the range asked for")
+        if first < lowest or last >= self.end or (points.times[1:] < points.times[:-1]).any():
+            raise self.wrong("its points are out of order or outside the range asked for")
 
-    def _wrong(self, what: str) -> ProtocolError:
-        return ProtocolError(f"the server sent a wrong page: {what}", method="RawValues", uuid=str(self._uuid))
+
+class WindowCursor(Cursor[Windows]):
+    """A read of windows of one width; every start is `start_ns` plus a multiple of `width_ns`."""
+
+    def __init__(
+        self, uuid: UUID, start_ns: int, end_ns: int, version: int, width_ns: int, *, aligned_to: int | None
+    ) -> None:
+        super().__init__(uuid, start_ns, end_ns, version)
+        self._width = width_ns
+        self._point_width = aligned_to
+
+    def request(self) -> Any:
+        """From the end of the last window on: `start` moves with every page."""
+        common: dict[str, Any] = {
+            "uuid": self.uuid.bytes,
+            "start": self.start,
+            "end": self.end,
+            "version_major": self.version,
+        }
+        if self._point_width is not None:
+            return pb.AlignedWindowsParams(**common, point_width=self._point_width)
+        return pb.WindowsParams(**common, width=self._width)
+
+    def decode(self, data: bytes) -> Page[Windows]:
+        """See `pages`."""
+        return decode_windows(data)
+
+    def accept(self, page: Page[Windows]) -> Windows:
+        """All windows of a page."""
+        self.pin(page.version)
+        windows = page.columns
+        if len(windows):
+            first, last = int(windows.times[0]), int(windows.times[-1])
+            off_grid = ((windows.times - self.start) % self._width).any()
+            if first < self.start or last + self._width > self.end or off_grid or self._unordered(windows):
+                raise self.wrong("its windows are out of order, off the grid or outside the range asked for")
+            self.start = last + self._width
+        return windows
+
+    @staticmethod
+    def _unordered(windows: Windows) -> bool:
+        return bool((windows.times[1:] <= windows.times[:-1]).any())

@@ -278,6 +278,17 @@ class VersionNotAvailableError(BTrDBError):
     code = Code.VERSION_NOT_AVAILABLE
 
 
+class PartialUpdateError(BTrDBError):
+    """An update of tags and annotations stopped between its two calls; `done` names the half that was done.
+
+    The cause is the error of the other half.
+    """
+
+    def __init__(self, message: str, *, done: tuple[str, ...], **facts: Any) -> None:
+        super().__init__(message, **facts)
+        self.done = done
+
+
 class InsertInterruptedError(BTrDBError):
     """An insert of several batches stopped half-way.
 

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from uuid import UUID
 
 from airflow_provider_btrdb.client.errors import BTrDBError, InputError, MissingExtraError
@@ -98,14 +98,69 @@ class Points:
     def to_pandas(self) -> Any:
         """A pandas.Series of values over a UTC DatetimeIndex named `time`. Needs the extra `pandas`."""
         pd = _import("pandas", "pandas")
-        index = pd.DatetimeIndex(self.times.view("datetime64[ns]"), tz="UTC", name="time")
-        return pd.Series(self.values, index=index, name="value")
+        return pd.Series(self.values, index=_pandas_index(pd, self.times), name="value")
 
     def to_polars(self) -> Any:
         """A polars.DataFrame with `time` (Datetime ns, UTC) and `value`. Needs the extra `polars`."""
-        pl = _import("polars", "polars")
-        frame = pl.DataFrame({"time": self.times, "value": self.values})
-        return frame.with_columns(pl.col("time").cast(pl.Datetime("ns", "UTC")))
+        return _polars_frame(self.times, {"value": self.values})
+
+
+class Point(NamedTuple):
+    """One point."""
+
+    time: int
+    """int nanoseconds since the epoch"""
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What the points of [time, time + width) amount to; `stddev` is the population's (ddof 0)."""
+
+    time: int
+    min: float
+    mean: float
+    max: float
+    count: int
+    stddev: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Windows:
+    """Windows in columns of equal length, by time, without empty ones. Iterating gives `Window`."""
+
+    times: npt.NDArray[np.int64]
+    """The beginning of each window, int64 nanoseconds."""
+    min: npt.NDArray[np.float64]
+    mean: npt.NDArray[np.float64]
+    max: npt.NDArray[np.float64]
+    count: npt.NDArray[np.uint64]
+    stddev: npt.NDArray[np.float64]
+    """The population's standard deviation (ddof 0)."""
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    def __iter__(self) -> Iterator[Window]:
+        columns = (self.times, self.min, self.mean, self.max, self.count, self.stddev)
+        return map(Window, *(column.tolist() for column in columns))
+
+    def _columns(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("min", "mean", "max", "count", "stddev")}
+
+    def to_arrow(self) -> Any:
+        """A pyarrow.Table with `time` (timestamp[ns, UTC]), min, mean, max, count, stddev. Needs the extra `arrow`."""
+        pa = _import("pyarrow", "arrow")
+        return pa.table({"time": pa.array(self.times, pa.timestamp("ns", tz="UTC")), **self._columns()})
+
+    def to_pandas(self) -> Any:
+        """A pandas.DataFrame over a UTC DatetimeIndex named `time`. Needs the extra `pandas`."""
+        pd = _import("pandas", "pandas")
+        return pd.DataFrame(self._columns(), index=_pandas_index(pd, self.times))
+
+    def to_polars(self) -> Any:
+        """A polars.DataFrame with `time` (Datetime ns, UTC) first. Needs the extra `polars`."""
+        return _polars_frame(self.times, self._columns())
 
 
 _SPEC_FIELDS = ("collection", *TAG_KEYS, "annotations", "uuid")
@@ -195,6 +250,15 @@ def _near(word: str) -> str:
 
 def _listed(words: Iterable[str]) -> str:
     return ", ".join(words)
+
+
+def _pandas_index(pd: Any, times: Any) -> Any:
+    return pd.DatetimeIndex(times.view("datetime64[ns]"), tz="UTC", name="time")
+
+
+def _polars_frame(times: Any, columns: Mapping[str, Any]) -> Any:
+    pl = _import("polars", "polars")
+    return pl.DataFrame({"time": times, **columns}).with_columns(pl.col("time").cast(pl.Datetime("ns", "UTC")))
 
 
 def _import(module: str, extra: str) -> Any:

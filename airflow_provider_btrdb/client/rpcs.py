@@ -40,3 +40,14 @@ INSERT_ONCE: Final = Rpc(METHODS["Insert"], Repeat.NO, raw_request=True)
 """Merge policy "never" keeps duplicates: a repeat after a lost reply would store the points twice."""
 INSERT_AGAIN: Final = Rpc(METHODS["Insert"], Repeat.YES, raw_request=True)
 """Merge policies "equal", "retain" and "replace": the second time changes nothing."""
+
+WINDOWS: Final = Rpc(METHODS["Windows"], Repeat.RESUME, raw_response=True)
+ALIGNED_WINDOWS: Final = Rpc(METHODS["AlignedWindows"], Repeat.RESUME, raw_response=True)
+NEAREST: Final = Rpc(METHODS["Nearest"], Repeat.YES)
+CHANGES: Final = Rpc(METHODS["Changes"], Repeat.UNTIL_FIRST_ROW)
+FLUSH: Final = Rpc(METHODS["Flush"], Repeat.YES)
+SET_TAGS: Final = Rpc(METHODS["SetStreamTags"], Repeat.VERIFY)
+SET_ANNOTATIONS: Final = Rpc(METHODS["SetStreamAnnotations"], Repeat.VERIFY)
+OBLITERATE: Final = Rpc(METHODS["Obliterate"], Repeat.VERIFY)
+DELETE_AGAIN: Final = Rpc(METHODS["Delete"], Repeat.YES)
+DELETE_ONCE: Final = Rpc(METHODS["Delete"], Repeat.NO)

@@ -110,6 +110,22 @@ class AsyncCalls:
         finally:
             stream.cancel()
 
+    async def all_pages(self, rpc: Rpc, request: Any, *, uuid: str | None = None) -> list[Any]:
+        """All pages of a listing: as nothing is handed out before the end, a broken attempt just starts again."""
+        budget = Budget(self.config.retry_total)
+        async for attempt in self._attempts(rpc, budget):
+            with attempt:
+                stream = await self._open_once(rpc, request, uuid, budget)
+                try:
+                    collected = []
+                    while stream.page is not None:
+                        collected.append(stream.page)
+                        await stream.advance()
+                    return collected
+                finally:
+                    stream.cancel()
+        raise AssertionError("tenacity ended without a result or an error")
+
     async def open(
         self, rpc: Rpc, request: Any, budget: Budget, *, uuid: str | None = None, after: BTrDBError | None = None
     ) -> AsyncPages:

@@ -158,10 +158,10 @@ class AsyncBTrDB:
         value. Names are case-sensitive.
         """
         return [
-            stream
-            async for stream in self.lookup_iter(
-                *collection, is_collection_prefix=is_collection_prefix, tags=tags, annotations=annotations
-            )
+            self._stream(descriptor)
+            for request in lookups.lookup_requests(collection, is_collection_prefix, tags, annotations)
+            for page in await self._calls.all_pages(rpcs.LOOKUP_STREAMS, request)
+            for descriptor in page.results
         ]
 
     async def lookup_iter(
@@ -175,7 +175,7 @@ class AsyncBTrDB:
         for request in lookups.lookup_requests(collection, is_collection_prefix, tags, annotations):
             async for page in self._calls.pages(rpcs.LOOKUP_STREAMS, request):
                 for descriptor in page.results:
-                    yield AsyncStream(self._calls, UUID(bytes=descriptor.uuid), descriptor)
+                    yield self._stream(descriptor)
 
     async def missing(self, *identifiers: UUID | str | Iterable[UUID | str]) -> list[str]:
         """Those of the identifiers (see `streams`) for which there is no stream that this key may see, as text."""
@@ -191,20 +191,19 @@ class AsyncBTrDB:
         annotations: Mapping[str, str | None] | None = None,
     ) -> int:
         """How many streams `streams_in_collection` would return, without keeping them."""
-        return sum(
-            [
-                len(page.results)
-                for request in lookups.lookup_requests(collection, is_collection_prefix, tags, annotations)
-                async for page in self._calls.pages(rpcs.LOOKUP_STREAMS, request)
-            ]
-        )
+        count = 0
+        for request in lookups.lookup_requests(collection, is_collection_prefix, tags, annotations):
+            async for page in self._calls.pages(rpcs.LOOKUP_STREAMS, request):
+                count += len(page.results)
+        return count
 
     # ------------------------------------------------------------ metadata
 
     async def list_collections(self, starts_with: str = "") -> list[str]:
         """Collections that begin with the text and have at least one stream that this key may see, sorted."""
         request = pb.ListCollectionsParams(prefix=starts_with)
-        return [name async for page in self._calls.pages(rpcs.LIST_COLLECTIONS, request) for name in page.collections]
+        pages = await self._calls.all_pages(rpcs.LIST_COLLECTIONS, request)
+        return [name for page in pages for name in page.collections]
 
     async def collection_metadata(self, prefix: str) -> tuple[dict[str, int], dict[str, int]]:
         """How many streams in collections with this prefix have each tag, and each annotation key."""
@@ -217,7 +216,9 @@ class AsyncBTrDB:
         Parameters stand as $1, $2 ... in the statement and travel as text: cast where the database cannot tell the
         type (`$1::bigint`).
         """
-        return [row async for row in self.query_iter(stmt, params)]
+        request = pb.SQLQueryParams(query=stmt, params=codec.to_sql_parameters(params))
+        pages = await self._calls.all_pages(rpcs.SQL_QUERY, request)
+        return [row for page in pages for row in codec.from_sql_rows(page.rows)]
 
     async def query_iter(self, stmt: str, params: Sequence[Any] = ()) -> AsyncIterator[dict[str, Any]]:
         """`query` row by row, in bounded memory. Raises StreamInterruptedError if it breaks off after the first row."""
@@ -230,6 +231,9 @@ class AsyncBTrDB:
         request = pb.SQLQueryParams(query=stmt, params=codec.to_sql_parameters(params))
         async for page in self._calls.pages(rpcs.SQL_QUERY, request):
             yield page.rows
+
+    def _stream(self, descriptor: pb.StreamDescriptor) -> AsyncStream:
+        return AsyncStream(self._calls, UUID(bytes=descriptor.uuid), descriptor)
 
     async def _is_there(self, identifier: UUID | str) -> bool:
         try:

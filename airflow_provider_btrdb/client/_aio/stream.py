@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+import time as clock
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
 from airflow_provider_btrdb.client import rpcs
 from airflow_provider_btrdb.client._aio.calls import AsyncCalls
-from airflow_provider_btrdb.client.codec import decode_page, encode_insert, from_key_values
-from airflow_provider_btrdb.client.columns import check_insertable, concatenated, in_batches
-from airflow_provider_btrdb.client.cursor import ReadCursor
+from airflow_provider_btrdb.client._aio.reads import resumed
+from airflow_provider_btrdb.client.codec import from_key_values
+from airflow_provider_btrdb.client.columns import check_insertable, in_batches, joined_points, joined_windows
+from airflow_provider_btrdb.client.cursor import PointCursor, WindowCursor
 from airflow_provider_btrdb.client.errors import (
     BTrDBError,
     InsertInterruptedError,
+    InvalidPointWidthError,
+    InvalidTimeRangeError,
     MetadataNotLoadedError,
+    NoSuchPointError,
+    PartialUpdateError,
+    PropertyVersionMismatch,
     StreamNotFoundError,
 )
-from airflow_provider_btrdb.client.models import MergePolicy, Points
-from airflow_provider_btrdb.client.policy import Budget, may_repeat
-from airflow_provider_btrdb.client.status import error_from_stat
-from airflow_provider_btrdb.client.times import TimeLike, time_range
+from airflow_provider_btrdb.client.models import MergePolicy, Point, Points, Windows
+from airflow_provider_btrdb.client.pages import encode_insert
+from airflow_provider_btrdb.client.rpcs import Rpc
+from airflow_provider_btrdb.client.times import TimeLike, time_range, to_ns
+from airflow_provider_btrdb.client.updates import Update
+from airflow_provider_btrdb.protocol import MAX_TIME_NS, MIN_TIME_NS
 from airflow_provider_btrdb.wire import btrdb_v5_pb2 as pb
 
 
@@ -108,7 +117,7 @@ class AsyncStream:
         None stands for the beginning or the end of time; version 0 is the newest. Raises StreamNotFoundError,
         InvalidTimeRangeError, VersionNotAvailableError.
         """
-        return concatenated([page async for page in self.values_iter(start, end, version)])
+        return joined_points([page async for page in self.values_iter(start, end, version)])
 
     async def values_iter(
         self, start: TimeLike | None = None, end: TimeLike | None = None, version: int = 0
@@ -118,27 +127,97 @@ class AsyncStream:
         A read that breaks off goes on after the last point that was handed out: no gap, no point twice.
         """
         start_ns, end_ns = time_range(start, end)
-        cursor = ReadCursor(self._uuid, start_ns, end_ns, version)
-        budget = Budget(self._calls.config.retry_total)
-        broken: BTrDBError | None = None
-        while True:
-            stream = await self._calls.open(
-                rpcs.RAW_VALUES, cursor.request(), budget, uuid=str(self._uuid), after=broken
+        cursor = PointCursor(self._uuid, start_ns, end_ns, version)
+        async for points in resumed(self._calls, rpcs.RAW_VALUES, cursor):
+            yield points
+
+    async def windows(self, start: TimeLike, end: TimeLike, width: int, depth: int = 0, version: int = 0) -> Windows:
+        """Statistics of windows of `width` nanoseconds, the first one at `start`; empty windows are left out.
+
+        A last window that `end` would cut is not part of the result. `depth` is accepted for BTrDB's sake and is
+        always 0 on the wire, as v5 servers compute exactly. Raises InvalidTimeRangeError, InvalidPointWidthError.
+        """
+        start_ns, end_ns = time_range(start, end)
+        if not 0 < width < 2**63:
+            raise InvalidPointWidthError(
+                f"a window is {width} ns wide and must be 1 to 2**63 - 1", uuid=str(self._uuid)
             )
-            try:
-                while stream.page is not None:
-                    points = self._checked(cursor, stream.page)
-                    if len(points):
-                        yield points
-                        budget.renew()
-                    await stream.advance()
-                return
-            except BTrDBError as error:
-                if not may_repeat(error, rpcs.RAW_VALUES.repeat):
-                    raise
-                broken = error
-            finally:
-                stream.cancel()
+        if not 0 <= depth < 64:
+            raise InvalidPointWidthError(f"depth is {depth} and must be 0 to 63", uuid=str(self._uuid))
+        cursor = WindowCursor(self._uuid, start_ns, end_ns, version, width, aligned_to=None)
+        return joined_windows([page async for page in resumed(self._calls, rpcs.WINDOWS, cursor)])
+
+    async def aligned_windows(self, start: TimeLike, end: TimeLike, pointwidth: int, version: int = 0) -> Windows:
+        """Statistics of windows of 2**pointwidth nanoseconds that start at multiples of it; much faster than `windows`.
+
+        `start` and `end` are rounded down to such multiples. Empty windows are left out. Raises
+        InvalidTimeRangeError, InvalidPointWidthError.
+        """
+        start_ns, end_ns = time_range(start, end)
+        if not 0 <= pointwidth < 64:
+            raise InvalidPointWidthError(f"point width is {pointwidth} and must be 0 to 63", uuid=str(self._uuid))
+        step = 1 << pointwidth
+        first, last = start_ns - start_ns % step, end_ns - end_ns % step
+        if first >= last:
+            if start_ns >= end_ns:
+                raise InvalidTimeRangeError(f"start {start_ns} is not before end {end_ns}", uuid=str(self._uuid))
+            return joined_windows([])
+        cursor = WindowCursor(self._uuid, first, last, version, step, aligned_to=pointwidth)
+        return joined_windows([page async for page in resumed(self._calls, rpcs.ALIGNED_WINDOWS, cursor)])
+
+    async def nearest(self, time: TimeLike, version: int = 0, backward: bool = False) -> Point | None:
+        """The first point at or after `time`, or with `backward` the last one before it; None if there is none."""
+        request = pb.NearestParams(uuid=self._uuid.bytes, time=to_ns(time), version_major=version, backward=backward)
+        try:
+            reply = await self._calls.unary(rpcs.NEAREST, request, uuid=str(self._uuid))
+        except NoSuchPointError:
+            return None
+        return Point(reply.value.time, reply.value.value)
+
+    async def earliest(self, version: int = 0) -> Point | None:
+        """The first point; None in an empty stream."""
+        return await self.nearest(MIN_TIME_NS, version)
+
+    async def latest(self, version: int = 0) -> Point | None:
+        """The last point; None in an empty stream."""
+        return await self.nearest(MAX_TIME_NS - 1, version, backward=True)
+
+    async def current(self, version: int = 0) -> Point | None:
+        """The last point that is not in the future; None if there is none."""
+        return await self.nearest(clock.time_ns(), version, backward=True)
+
+    async def count(
+        self,
+        start: TimeLike | None = None,
+        end: TimeLike | None = None,
+        version: int = 0,
+        *,
+        approximate: bool = False,
+    ) -> int:
+        """How many points have start <= time < end.
+
+        `approximate=True` counts aligned windows instead, which is faster on a large stream and may be off by the
+        points of the two windows at the edges.
+        """
+        start_ns, end_ns = time_range(start, end)
+        if not approximate:
+            windows = await self.windows(start_ns, end_ns, max(end_ns - start_ns, 1), version=version)
+        else:
+            pointwidth = max((end_ns - start_ns).bit_length() - 5, 0)
+            windows = await self.aligned_windows(start_ns, end_ns, pointwidth, version)
+        return int(windows.count.sum())
+
+    async def changes(self, from_version: int, to_version: int = 0, resolution: int = 0) -> list[tuple[int, int]]:
+        """Half-open ranges [start, end) of nanoseconds in which points changed after one version and up to another.
+
+        Version 0 as `to_version` is the newest. Ranges are sorted, do not touch, and are grown to multiples of
+        2**resolution nanoseconds. Raises InvalidVersionsError.
+        """
+        request = pb.ChangesParams(
+            uuid=self._uuid.bytes, from_major=from_version, to_major=to_version, resolution=resolution
+        )
+        pages = await self._calls.all_pages(rpcs.CHANGES, request, uuid=str(self._uuid))
+        return [(changed.start, changed.end) for page in pages for changed in page.ranges]
 
     async def insert(
         self, points: Points | Iterable[tuple[Any, float]], merge: MergePolicy | str = MergePolicy.NEVER
@@ -169,6 +248,83 @@ class AsyncStream:
             version = int(reply.version_major)
         return version
 
+    async def delete(self, start: TimeLike, end: TimeLike, *, repeat: bool = True) -> int:
+        """Remove the points with start <= time < end; returns the new version (there is one even if nothing matched).
+
+        A call whose reply was lost is made again, which would also remove what another writer has put into the range
+        in between; `repeat=False` turns that off. Raises InvalidTimeRangeError.
+        """
+        start_ns, end_ns = time_range(start, end)
+        request = pb.DeleteParams(uuid=self._uuid.bytes, start=start_ns, end=end_ns)
+        rpc = rpcs.DELETE_AGAIN if repeat else rpcs.DELETE_ONCE
+        return int((await self._calls.unary(rpc, request, uuid=str(self._uuid))).version_major)
+
+    async def flush(self) -> int:
+        """Have buffered points committed, on servers that buffer; returns the version."""
+        request = pb.FlushParams(uuid=self._uuid.bytes)
+        return int((await self._calls.unary(rpcs.FLUSH, request, uuid=str(self._uuid))).version_major)
+
+    async def obliterate(self) -> None:
+        """Remove the stream for good; its uuid can never be used again. Raises StreamNotFoundError and others."""
+        request = pb.ObliterateParams(uuid=self._uuid.bytes)
+        try:
+            await self._calls.unary(rpcs.OBLITERATE, request, uuid=str(self._uuid))
+        except StreamNotFoundError as error:
+            if not error.reply_lost:  # otherwise an earlier attempt did it
+                raise
+
+    async def update(
+        self,
+        tags: Mapping[str, str] | None = None,
+        annotations: Mapping[str, str | None] | None = None,
+        collection: str | None = None,
+        *,
+        remove_tags: Iterable[str] = (),
+        remove_annotations: Iterable[str] = (),
+    ) -> int:
+        """Change tags, collection and annotations; what is not mentioned stays. Returns the new property version.
+
+        The change is made only if the stream still has the property version that this handle last read (it is read
+        now if it never was); otherwise PropertyVersionMismatch, and `refresh()` shows what is there. Tags and
+        annotations are two calls: if the second fails after the first was done, PartialUpdateError says so.
+        """
+        change = Update.of(tags, collection, annotations, remove_tags, remove_annotations)
+        if self._descriptor is None:
+            await self.refresh()
+        expected = self.property_version
+        if change.changes_tags:
+            request: Any = change.tags_request(self._uuid.bytes, expected)
+            await self._change(rpcs.SET_TAGS, request, change.tags_hold)
+            expected += 1
+        if change.changes_annotations:
+            request = change.annotations_request(self._uuid.bytes, expected)
+            try:
+                await self._change(rpcs.SET_ANNOTATIONS, request, change.annotations_hold)
+            except BTrDBError as error:
+                if not change.changes_tags:
+                    raise
+                raise PartialUpdateError(
+                    f"tags and collection are changed, annotations are not: {error.message}",
+                    done=("tags",),
+                    method=error.method,
+                    endpoint=error.endpoint,
+                    uuid=str(self._uuid),
+                    server_code=error.server_code,
+                ) from error
+        await self.refresh()
+        return self.property_version
+
+    async def _change(self, rpc: Rpc, request: Any, holds: Callable[[pb.StreamDescriptor], bool]) -> None:
+        """One compare-and-set; after a lost reply a mismatch may be our own change, which reading tells."""
+        try:
+            await self._calls.unary(rpc, request, uuid=str(self._uuid))
+        except PropertyVersionMismatch as error:
+            if not error.reply_lost:
+                raise
+            await self.refresh()
+            if self.property_version != request.expected_property_version + 1 or not holds(self._loaded()):
+                raise
+
     def _interrupted(self, error: BTrDBError, stored: int, total: int) -> InsertInterruptedError:
         interrupted = InsertInterruptedError(
             f"{stored} of {total} points are certainly stored, then: {error.message}",
@@ -180,12 +336,6 @@ class AsyncStream:
         )
         interrupted.reply_lost = error.reply_lost
         return interrupted
-
-    def _checked(self, cursor: ReadCursor, data: bytes) -> Points:
-        page = decode_page(data)
-        if page.stat is not None and page.stat.code:
-            raise error_from_stat(page.stat, rpcs.RAW_VALUES.name, self._calls.config, str(self._uuid))
-        return cursor.accept(page)
 
     async def _stream_info(self, request: pb.StreamInfoParams) -> pb.StreamInfoResponse:
         reply: pb.StreamInfoResponse = await self._calls.unary(rpcs.STREAM_INFO, request, uuid=str(self._uuid))

@@ -1,0 +1,147 @@
+"""The bytes of pages of points and windows <-> columns.
+
+A RawPoint with a time and a value other than zero is 18 bytes, `09 <int64> 11 <float64>` little endian, behind a tag
+and a length; a StatPoint is 54 bytes made the same way. Pages of such records are read and written by numpy at once.
+proto3 leaves out fields that are 0 (not -0.0), so records may be shorter: every marker byte is checked, and a page
+that does not match goes through protobuf.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+import numpy as np
+from google.protobuf.message import DecodeError
+
+from airflow_provider_btrdb.client.errors import ProtocolError
+from airflow_provider_btrdb.client.models import MergePolicy, Points, Windows
+from airflow_provider_btrdb.wire import btrdb_v5_pb2 as pb
+
+T = TypeVar("T", Points, Windows)
+
+_VALUES = 0x22
+"""Tag of field 4, `values`, of the replies."""
+_INSERT_VALUES = 0x1A
+"""Tag of field 3, `values`, of InsertParams."""
+_MAJOR = 0x10
+_MINOR = 0x18
+
+_FIXED64 = 1
+"""The wire type of an eight byte field."""
+
+
+def _record(*fields: tuple[str, str]) -> np.dtype[Any]:
+    """A message of eight byte fields, numbered in order, behind its tag and length."""
+    parts: list[tuple[str, str]] = [("tag", "u1"), ("length", "u1")]
+    for name, kind in fields:
+        parts += [(f"mark_{name}", "u1"), (name, kind)]
+    return np.dtype(parts)
+
+
+_POINT_FIELDS = ("time", "value")
+_POINT = _record(("time", "<i8"), ("value", "<f8"))
+_WINDOW_FIELDS = ("time", "min", "mean", "max", "count", "stddev")
+_WINDOW = _record(("time", "<i8"), ("min", "<f8"), ("mean", "<f8"), ("max", "<f8"), ("count", "<u8"), ("stddev", "<f8"))
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """One page: its columns, the version they were read at, and the server's Status if it sent one."""
+
+    columns: T
+    version: int
+    stat: pb.Status | None
+
+
+def decode_points(data: bytes) -> Page[Points]:
+    """The bytes of a RawValuesResponse -> a page. Raises ProtocolError for bytes that are no such message."""
+    version, records = _records(data, _POINT, _POINT_FIELDS)
+    if records is not None:
+        return Page(Points(records["time"].astype(np.int64), records["value"].astype(np.float64)), version, None)
+    message = _parsed(pb.RawValuesResponse, data, "RawValues")
+    size = len(message.values)
+    times = np.fromiter((point.time for point in message.values), np.int64, size)
+    values = np.fromiter((point.value for point in message.values), np.float64, size)
+    return Page(Points(times, values), message.version_major, _stat(message))
+
+
+def decode_windows(data: bytes) -> Page[Windows]:
+    """The bytes of an (Aligned)WindowsResponse -> a page without empty windows. Raises ProtocolError."""
+    version, records = _records(data, _WINDOW, _WINDOW_FIELDS)
+    stat = None
+    if records is None:
+        message = _parsed(pb.WindowsResponse, data, "Windows")
+        version, stat = message.version_major, _stat(message)
+        records = np.array([tuple(getattr(row, name) for name in _WINDOW_FIELDS) for row in message.values], _ROW)
+    columns = Windows(*(np.ascontiguousarray(records[name][records["count"] > 0]) for name in _WINDOW_FIELDS))
+    return Page(columns, version, stat)
+
+
+_ROW = np.dtype([(name, _WINDOW[name]) for name in _WINDOW_FIELDS])
+
+
+def encode_insert(uuid: UUID, points: Points, policy: MergePolicy) -> bytes:
+    """The bytes of an InsertParams with these points (zeros are written out, which is legal)."""
+    head = pb.InsertParams(uuid=uuid.bytes, merge_policy=int(policy)).SerializeToString()  # type: ignore[arg-type]
+    records = np.empty(len(points), _POINT)
+    records["tag"] = _INSERT_VALUES
+    records["length"] = _POINT.itemsize - 2
+    for name, mark in _marks(_POINT_FIELDS):
+        records[name] = mark
+    records["time"] = points.times
+    records["value"] = points.values
+    return head + records.tobytes()
+
+
+def _marks(fields: tuple[str, ...]) -> list[tuple[str, int]]:
+    return [(f"mark_{name}", number << 3 | _FIXED64) for number, name in enumerate(fields, start=1)]
+
+
+def _records(data: bytes, record: np.dtype[Any], fields: tuple[str, ...]) -> tuple[int, Any]:
+    """The page's version and its records, or None where not every record has every field."""
+    version, begin = _head(data)
+    if begin < 0 or (len(data) - begin) % record.itemsize:
+        return version, None
+    records = np.frombuffer(data, record, offset=begin)
+    marks = [("tag", _VALUES), ("length", record.itemsize - 2), *_marks(fields)]
+    return version, records if all((records[name] == mark).all() for name, mark in marks) else None
+
+
+def _head(data: bytes) -> tuple[int, int]:
+    """The version and where the records begin, or -1 where the head is not just two version numbers."""
+    version, at = 0, 0
+    while at < len(data) and data[at] in (_MAJOR, _MINOR):
+        mark = data[at]
+        number, at = _varint(data, at + 1)
+        if at < 0:
+            return 0, -1
+        if mark == _MAJOR:
+            version = number
+    if at < len(data) and data[at] != _VALUES:
+        return 0, -1
+    return version, at
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    number = shift = 0
+    while at < len(data) and shift < 63:
+        byte = data[at]
+        at += 1
+        number |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return number, at
+        shift += 7
+    return 0, -1
+
+
+def _parsed(message: Any, data: bytes, method: str) -> Any:
+    try:
+        return message.FromString(data)
+    except DecodeError:
+        raise ProtocolError("the server sent a page that cannot be read", method=method) from None
+
+
+def _stat(message: Any) -> pb.Status | None:
+    return message.stat if message.HasField("stat") else None

@@ -1,0 +1,97 @@
+"""A change of a stream's tags, collection and annotations: its requests, and whether a descriptor shows it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from airflow_provider_btrdb.client.codec import from_key_values, to_key_values
+from airflow_provider_btrdb.client.errors import InputError
+from airflow_provider_btrdb.client.models import checked_annotations
+from airflow_provider_btrdb.wire import btrdb_v5_pb2 as pb
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Update:
+    """What to change; what is not mentioned stays."""
+
+    tags: Mapping[str, str] = field(default_factory=dict)
+    remove_tags: tuple[str, ...] = ()
+    """These become ""."""
+    collection: str | None = None
+    annotations: Mapping[str, str | None] = field(default_factory=dict)
+    remove_annotations: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        tags: Mapping[str, str] | None,
+        collection: str | None,
+        annotations: Mapping[str, str | None] | None,
+        remove_tags: Iterable[str],
+        remove_annotations: Iterable[str],
+    ) -> Update:
+        """Checked arguments. Raises InputError for values that are not text, and when nothing is to be changed."""
+        for key, value in (tags or {}).items():
+            if not isinstance(value, str):
+                raise InputError(f"tag {key!r} is {value!r} and must be text")
+        if collection == "":
+            raise InputError("the new collection is empty")
+        update = cls(
+            tags=dict(tags or {}),
+            remove_tags=tuple(remove_tags),
+            collection=collection,
+            annotations=checked_annotations(annotations or {}),
+            remove_annotations=tuple(remove_annotations),
+        )
+        both = {*update.tags} & {*update.remove_tags} | {*update.annotations} & {*update.remove_annotations}
+        if both:
+            raise InputError(f"{min(both)!r} is both set and removed")
+        if not (update.changes_tags or update.changes_annotations):
+            raise InputError("nothing to update: give tags, a collection, annotations or keys to remove")
+        return update
+
+    @property
+    def changes_tags(self) -> bool:
+        """Is the first of the two calls needed?"""
+        return bool(self.tags or self.remove_tags or self.collection is not None)
+
+    @property
+    def changes_annotations(self) -> bool:
+        """Is the second of the two calls needed?"""
+        return bool(self.annotations or self.remove_annotations)
+
+    def tags_request(self, uuid: bytes, expected: int) -> pb.SetStreamTagsParams:
+        """Tags and collection; an absent collection stays."""
+        return pb.SetStreamTagsParams(
+            uuid=uuid,
+            expected_property_version=expected,
+            tags=to_key_values(self.tags),
+            collection=self.collection or "",
+            remove=self.remove_tags,
+        )
+
+    def annotations_request(self, uuid: bytes, expected: int) -> pb.SetStreamAnnotationsParams:
+        """Annotations set and removed."""
+        return pb.SetStreamAnnotationsParams(
+            uuid=uuid,
+            expected_property_version=expected,
+            changes=to_key_values(self.annotations),
+            removals=self.remove_annotations,
+        )
+
+    def tags_hold(self, descriptor: pb.StreamDescriptor) -> bool:
+        """Does the descriptor show the first half?"""
+        tags = from_key_values(descriptor.tags)
+        return (
+            all(tags.get(key, "") == value for key, value in self.tags.items())
+            and not any(tags.get(key) for key in self.remove_tags)
+            and self.collection in (None, descriptor.collection)
+        )
+
+    def annotations_hold(self, descriptor: pb.StreamDescriptor) -> bool:
+        """Does the descriptor show the second half?"""
+        annotations = from_key_values(descriptor.annotations)
+        return all(
+            key in annotations and annotations[key] == value for key, value in self.annotations.items()
+        ) and not any(key in annotations for key in self.remove_annotations)
