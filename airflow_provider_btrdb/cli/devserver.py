@@ -136,7 +136,6 @@ def _keys(given: argparse.Namespace) -> Keys:
 
 
 async def _serve(server: object) -> int:
-    from airflow_provider_btrdb.devserver.errors import DevServerError
     from airflow_provider_btrdb.devserver.server import DevServer
 
     assert isinstance(server, DevServer)
@@ -145,13 +144,14 @@ async def _serve(server: object) -> int:
         asyncio.get_running_loop().add_signal_handler(number, told.set)
     await server.start()
     print(f"{PROGRAM} ready on {server.endpoint}", flush=True)
-    waits = {asyncio.create_task(told.wait()), asyncio.create_task(server.failed())}
-    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-    for wait in waits:
-        wait.cancel()
+    watching = asyncio.create_task(server.watch())
+    telling = asyncio.create_task(told.wait())
+    await asyncio.wait({watching, telling}, return_when=asyncio.FIRST_COMPLETED)
+    telling.cancel()
     await server.stop()
-    if not told.is_set():
-        raise DevServerError("PostgreSQL ended by itself; see postgres.log in the data directory")
+    if watching.done():
+        watching.result()
+    watching.cancel()
     return 0
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.ipc
 
 from airflow_provider_btrdb.devserver.errors import Refusal
-from airflow_provider_btrdb.devserver.merge import NO_POINTS, Points, Times, Values, join
+from airflow_provider_btrdb.devserver.merge import NO_POINTS, Points, join
 from airflow_provider_btrdb.devserver.windows import Rows
 from airflow_provider_btrdb.protocol import Code
 
@@ -100,6 +100,11 @@ def _points(batch: Any) -> Points:
         raise Refusal(Code.INVALID_PARAMETER, f"values must be numbers, not {values.type}")
     if pa.types.is_timestamp(times.type):
         times = times.cast(pa.timestamp("ns", tz=times.type.tz)).view(pa.int64())
-    t: Times = times.to_numpy(zero_copy_only=False).astype(np.int64, copy=False)
-    v: Values = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False).astype(np.float64, copy=False)
-    return Points(t, v)
+    return Points(_memory(times, np.dtype("<i8")), _memory(values.cast(pa.float64(), safe=False), np.dtype("<f8")))
+
+
+def _memory(array: Any, kind: np.dtype[Any]) -> Any:
+    """The values of an array without nulls (`to_numpy` would import pandas)."""
+    if not len(array):
+        return np.empty(0, kind)
+    return np.frombuffer(array.buffers()[1], kind, len(array), array.offset * kind.itemsize)

@@ -27,6 +27,14 @@ class Database:
 
     async def open(self) -> None:
         """Take the lock, bring the schema up to date, open the pool."""
+        await self._take_lock()
+        await asyncio.to_thread(schema.prepare, self._dsn)
+        self._pool = psycopg_pool.AsyncConnectionPool(
+            self._dsn, min_size=2, max_size=self._connections, open=False, kwargs={"autocommit": True}, timeout=30
+        )
+        await self._pool.open()
+
+    async def _take_lock(self) -> None:
         try:
             self._lock = await psycopg.AsyncConnection.connect(self._dsn, autocommit=True, connect_timeout=10)
         except psycopg.OperationalError as error:
@@ -34,11 +42,14 @@ class Database:
         cursor = await self._lock.execute("SELECT pg_try_advisory_lock(%s)", [schema.ONE_SERVER])
         if await cursor.fetchone() != (True,):
             raise DevServerError("another btrdb-devserver serves this database")
-        await asyncio.to_thread(schema.prepare, self._dsn)
-        self._pool = psycopg_pool.AsyncConnectionPool(
-            self._dsn, min_size=2, max_size=self._connections, open=False, kwargs={"autocommit": True}, timeout=30
-        )
-        await self._pool.open()
+
+    async def keep_lock(self) -> None:
+        """Make sure that the lock is still ours, or take it again; DevServerError if that cannot be."""
+        assert self._lock is not None
+        try:
+            await self._lock.execute("SELECT 1")
+        except psycopg.OperationalError:
+            await self._take_lock()
 
     @contextlib.asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:

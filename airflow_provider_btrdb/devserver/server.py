@@ -34,6 +34,8 @@ from airflow_provider_btrdb.protocol import SERVICE
 
 log = logging.getLogger("airflow_provider_btrdb.devserver")
 
+PROCESS_CHECK_SECONDS = 0.2
+LOCK_CHECK_SECONDS = 5.0
 HEALTH_SERVICE = "grpc.health.v1.Health"
 
 
@@ -76,6 +78,7 @@ class DevServer:
         self._options = options
         self._stack = contextlib.AsyncExitStack()
         self._postgres: Postgres | None = None
+        self._database: Database | None = None
         self._dispatcher: Dispatcher | None = None
         self.port = 0
         self.dsn = ""
@@ -103,7 +106,7 @@ class DevServer:
         options = self._options
         credentials = _credentials(*options.tls) if options.tls else None
         dsn = self.dsn = options.dsn or self._start_postgres()
-        database = Database(dsn, connections=options.limits.database_connections)
+        database = self._database = Database(dsn, connections=options.limits.database_connections)
         self._stack.push_async_callback(database.close)
         await database.open()
         sql = None
@@ -172,10 +175,13 @@ class DevServer:
         await server.stop(0.2)
         await service.finisher.finished()
 
-    async def failed(self) -> None:
-        """Return when PostgreSQL is gone; for a foreign one, never."""
-        while self._postgres is None or self._postgres.running():  # noqa: ASYNC110 - a process sets no event
-            await asyncio.sleep(0.2)
+    async def watch(self) -> None:
+        """Run as long as the database below is ours and there; then raise DevServerError."""
+        while self._postgres is None or self._postgres.running():
+            await asyncio.sleep(PROCESS_CHECK_SECONDS if self._postgres else LOCK_CHECK_SECONDS)
+            if self._postgres is None and self._database is not None:
+                await self._database.keep_lock()
+        raise DevServerError("PostgreSQL ended by itself; see postgres.log in the data directory")
 
     async def stop(self) -> None:
         """Drain, close, and end PostgreSQL last."""

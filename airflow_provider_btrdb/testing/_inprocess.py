@@ -45,6 +45,11 @@ class RunningServer:
         """Process id of the PostgreSQL below."""
         return self._server.postgres_pid
 
+    @property
+    def dsn(self) -> str:
+        """Where the server keeps its tables; it holds a password."""
+        return self._server.dsn
+
     def sql_as_owner(self, statement: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Rows of a statement on the server's own tables, for tests that look behind the wire (`%s` for parameters)."""
         import psycopg
