@@ -66,8 +66,13 @@ CONNECTION_FORM = {
         },
         "max_in_flight": {
             "label": "Calls in flight",
-            "description": "Calls of one bulk operation under way at once.",
+            "description": "Calls under way at once.",
             "schema": {"type": "integer", "default": 64, "minimum": 1},
+        },
+        "max_rps": {
+            "label": "Calls per second",
+            "description": "Start no more calls per second than this; empty: no limit.",
+            "schema": {"type": ["number", "null"], "minimum": 0},
         },
         "max_message_mb": {
             "label": "Largest reply (MiB)",

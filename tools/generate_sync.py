@@ -16,6 +16,10 @@ PACKAGE = Path(__file__).resolve().parent.parent / "airflow_provider_btrdb" / "c
 RULES = [
     (r"async def", "def"),
     (r"async for", "for"),
+    (r"async with", "with"),
+    (r"\bimport asyncio\n", "import threading\nimport time\n"),
+    (r"\basyncio\.sleep\b", "time.sleep"),
+    (r"\basyncio\.Semaphore\b", "threading.Semaphore"),
     (r"await ", ""),
     (r"\baiter\(", "iter("),
     (r"\banext\(", "next("),

@@ -7,33 +7,21 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections import defaultdict
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import CancelledError
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
-from uuid import UUID
 
-from airflow_provider_btrdb.client import codec, rpcs
 from airflow_provider_btrdb.client._aio.calls import AsyncCalls
-from airflow_provider_btrdb.client.errors import (
-    AmbiguousStreamError,
-    BTrDBError,
-    ClientUnusableError,
-    StreamExistsError,
-    StreamNotFoundError,
-)
-from airflow_provider_btrdb.client.lookups import same_stream, shown
-from airflow_provider_btrdb.client.models import CreateResult, StreamSpec
-from airflow_provider_btrdb.wire import btrdb_v5_pb2 as pb
+from airflow_provider_btrdb.client.errors import BTrDBError, ClientUnusableError, DeadlineExceededError
+from airflow_provider_btrdb.client.models import Progress
+from airflow_provider_btrdb.client.policy import Budget
 
 if TYPE_CHECKING:
     from airflow_provider_btrdb.client._sync.calls import Calls
 
 T = TypeVar("T")
+R = TypeVar("R")
 Work = Callable[[AsyncCalls], Coroutine[Any, Any, T]]
-Rows = list[tuple[StreamSpec, UUID]]
-Found = Mapping[tuple[str, str], list[pb.StreamDescriptor]]
 
 
 async def in_flight(limit: int, items: Iterable[T], work: Callable[[T], Awaitable[None]]) -> None:
@@ -53,145 +41,35 @@ async def in_flight(limit: int, items: Iterable[T], work: Callable[[T], Awaitabl
         raise several.exceptions[0] from several.exceptions[0].__cause__
 
 
-# ---------------------------------------------------------------- creating many streams
+async def each(
+    calls: AsyncCalls,
+    items: Sequence[T],
+    work: Callable[[T], Awaitable[R]],
+    failed: Callable[[T, BTrDBError], R],
+    *,
+    progress: Progress | None,
+    seconds: float | None,
+) -> list[R]:
+    """One result for each item, in their order; an error of BTrDB becomes a result and hides no other.
 
-
-@dataclass(slots=True)
-class _Progress:
-    """Counts finished rows and tells whoever wants to know."""
-
-    total: int
-    tell: Callable[[int, int], None] | None
-    done: int = 0
-
-    def step(self) -> None:
-        self.done += 1
-        if self.tell is not None:
-            self.tell(self.done, self.total)
-
-
-async def create_many(calls: AsyncCalls, rows: Rows, progress: Callable[[int, int], None] | None) -> list[CreateResult]:
-    """See `BTrDB.create_many`: look every collection up once, decide, create what is missing."""
-    found = await _look_up(calls, {spec.collection for spec, _ in rows if spec.uuid is None})
-    claimed = {uuid.bytes for spec, uuid in rows if spec.uuid is not None}
-    steps = _Progress(len(rows), progress)
-    results: dict[int, CreateResult] = {}
+    `progress(done, total)` is called after each. Items that are not begun when `seconds` are over fail.
+    """
+    results: dict[int, R] = {}
+    budget = None if seconds is None else Budget(seconds)
 
     async def one(number: int) -> None:
-        spec, uuid = rows[number]
+        item = items[number]
         try:
-            known = decide(spec, found.get((spec.collection, spec.name), ()), claimed)
-            results[number] = known or await _create(calls, spec, uuid, claimed)
+            if budget is not None and not budget.left():
+                raise DeadlineExceededError(f"not tried: the {seconds:g} s for the whole operation were over")
+            results[number] = await work(item)
         except BTrDBError as error:
-            results[number] = CreateResult(spec=spec, outcome="failed", uuid=uuid, error=error)
-        steps.step()
+            results[number] = failed(item, error)
+        if progress is not None:
+            progress(len(results), len(items))
 
-    await in_flight(calls.config.max_in_flight, range(len(rows)), one)
-    return [results[number] for number in range(len(rows))]
-
-
-def decide(spec: StreamSpec, candidates: Iterable[pb.StreamDescriptor], claimed: set[bytes]) -> CreateResult | None:
-    """What the catalogue says of a specification: its stream is there, or None: create it. Raises AmbiguousStreamError.
-
-    Streams whose uuid another row of the same call names belong to that row; they are never adopted for this one.
-    """
-    if spec.uuid is not None:
-        return None
-    mine = [descriptor for descriptor in candidates if descriptor.uuid not in claimed]
-    if not mine:
-        return None
-    if len(mine) > 1:
-        uuids = shown(UUID(bytes=descriptor.uuid) for descriptor in mine)
-        raise AmbiguousStreamError(f"{len(mine)} streams are called {spec.path} ({uuids}): name one by uuid")
-    return CreateResult(spec=spec, outcome="existed", uuid=UUID(bytes=mine[0].uuid))
-
-
-async def _look_up(calls: AsyncCalls, collections: set[str]) -> Found:
-    found: dict[tuple[str, str], list[pb.StreamDescriptor]] = defaultdict(list)
-
-    async def one(collection: str) -> None:
-        for descriptor in await _descriptors(calls, pb.LookupStreamsParams(collection=collection)):
-            found[collection, _name(descriptor)].append(descriptor)
-
-    await in_flight(calls.config.max_in_flight, sorted(collections), one)
-    return found
-
-
-async def _create(calls: AsyncCalls, spec: StreamSpec, uuid: UUID, claimed: set[bytes]) -> CreateResult:
-    """Create, and when somebody else was faster find out whether theirs is the stream that was meant."""
-    wanted = pb.StreamDescriptor(
-        uuid=uuid.bytes,
-        collection=spec.collection,
-        tags=codec.to_key_values(spec.tags),
-        annotations=codec.to_key_values(spec.annotations),
-    )
-    request = pb.CreateParams(
-        uuid=wanted.uuid, collection=wanted.collection, tags=wanted.tags, annotations=wanted.annotations
-    )
-    try:
-        await calls.unary(rpcs.CREATE, request, uuid=str(uuid))
-    except StreamExistsError as error:
-        descriptor = await _descriptor(calls, uuid)
-        if descriptor is None or (descriptor.collection, _name(descriptor)) != (spec.collection, spec.name):
-            raise _held_by_another(spec, uuid, descriptor, error) from error
-        ours = error.reply_lost and same_stream(descriptor, wanted)
-        return CreateResult(spec=spec, outcome="created" if ours else "existed", uuid=uuid)
-    except AmbiguousStreamError as error:
-        return await _adopt_taken(calls, spec, wanted, claimed, error)
-    return CreateResult(spec=spec, outcome="created", uuid=uuid)
-
-
-async def _adopt_taken(
-    calls: AsyncCalls, spec: StreamSpec, wanted: pb.StreamDescriptor, claimed: set[bytes], error: AmbiguousStreamError
-) -> CreateResult:
-    """The server says that a stream has this collection and these tags: find it by name."""
-    request = pb.LookupStreamsParams(collection=spec.collection, tags=codec.to_key_values({"name": spec.name}))
-    candidates = await _descriptors(calls, request)
-    for descriptor in candidates:
-        if descriptor.uuid == wanted.uuid:
-            ours = error.reply_lost and same_stream(descriptor, wanted)
-            return CreateResult(spec=spec, outcome="created" if ours else "existed", uuid=UUID(bytes=wanted.uuid))
-    adopted = decide(spec, candidates, claimed)
-    if adopted is not None:
-        return adopted
-    holders = shown(UUID(bytes=descriptor.uuid) for descriptor in candidates) or "one that this key may not see"
-    raise AmbiguousStreamError(
-        f"{spec.path} cannot be created with uuid {UUID(bytes=wanted.uuid)}: another stream has that collection and "
-        f"these tags ({holders})",
-        method="Create",
-        endpoint=calls.config.endpoint,
-        server_code=error.server_code,
-    ) from error
-
-
-def _held_by_another(
-    spec: StreamSpec, uuid: UUID, descriptor: pb.StreamDescriptor | None, error: StreamExistsError
-) -> StreamExistsError:
-    holder = "one that this key may not see" if descriptor is None else f"{descriptor.collection}/{_name(descriptor)}"
-    return StreamExistsError(
-        f"{spec.path} cannot have uuid {uuid}: another stream holds it ({holder})",
-        method="Create",
-        endpoint=error.endpoint,
-        server_code=error.server_code,
-    )
-
-
-async def _descriptor(calls: AsyncCalls, uuid: UUID) -> pb.StreamDescriptor | None:
-    request = pb.StreamInfoParams(uuid=uuid.bytes, omit_version=True)
-    try:
-        reply: pb.StreamInfoResponse = await calls.unary(rpcs.STREAM_INFO, request, uuid=str(uuid))
-    except StreamNotFoundError:
-        return None
-    return reply.descriptor
-
-
-async def _descriptors(calls: AsyncCalls, request: pb.LookupStreamsParams) -> list[pb.StreamDescriptor]:
-    pages = await calls.all_pages(rpcs.LOOKUP_STREAMS, request)
-    return [descriptor for page in pages for descriptor in page.results]
-
-
-def _name(descriptor: pb.StreamDescriptor) -> str:
-    return next((tag.val.value for tag in descriptor.tags if tag.key == "name"), "")
+    await in_flight(calls.config.max_in_flight, range(len(items)), one)
+    return [results[number] for number in range(len(items))]
 
 
 # ---------------------------------------------------------------- running the engine
@@ -216,6 +94,7 @@ class Bulk:
 
     def __init__(self, calls: Calls) -> None:
         self._config = calls.config
+        self._pacer = calls.pacer
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -228,7 +107,7 @@ class Bulk:
 
         async def with_calls() -> T:
             if self._calls is None:
-                self._calls = AsyncCalls(self._config)
+                self._calls = AsyncCalls(self._config, self._pacer)
             return await work(self._calls)
 
         future = asyncio.run_coroutine_threadsafe(with_calls(), loop)

@@ -50,7 +50,9 @@ class ConnectionConfig:
     retry_total: float = 120.0
     """For one operation with all its attempts and pauses; 0 never repeats."""
     max_in_flight: int = 64
-    """Calls of one bulk operation under way at once."""
+    """Calls under way at once; of a synchronous client, its bulk operations count for themselves."""
+    max_rps: float | None = None
+    """Calls started in one second; None is no limit. After the server asked for fewer, fewer are started anyway."""
     max_message_bytes: int = 64 * 2**20
     """The largest reply that is accepted."""
 
@@ -65,6 +67,8 @@ class ConnectionConfig:
             raise InputError(f"proxy is {self.proxy!r}; it is environment, off, or a URL that begins with http://")
         if self.retry_total < 0:
             raise InputError(f"retry_total is {self.retry_total!r} and must not be negative")
+        if self.max_rps is not None and not self.max_rps > 0:
+            raise InputError(f"max_rps is {self.max_rps!r} and must be more than 0")
         if self.max_in_flight < 1:
             raise InputError(f"max_in_flight is {self.max_in_flight!r} and must be at least 1")
         if self.api_key is not None and not _is_header_text(self.api_key):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -90,14 +90,14 @@ class Points:
 
     def to_arrow(self) -> Any:
         """A pyarrow.Table with `time` (timestamp[ns, UTC]) and `value` (float64). Needs the extra `arrow`."""
-        pa = _import("pyarrow", "arrow")
+        pa = needed("pyarrow", "arrow")
         return pa.table(
             {"time": pa.array(self.times, pa.timestamp("ns", tz="UTC")), "value": pa.array(self.values, pa.float64())}
         )
 
     def to_pandas(self) -> Any:
         """A pandas.Series of values over a UTC DatetimeIndex named `time`. Needs the extra `pandas`."""
-        pd = _import("pandas", "pandas")
+        pd = needed("pandas", "pandas")
         return pd.Series(self.values, index=_pandas_index(pd, self.times), name="value")
 
     def to_polars(self) -> Any:
@@ -150,12 +150,12 @@ class Windows:
 
     def to_arrow(self) -> Any:
         """A pyarrow.Table with `time` (timestamp[ns, UTC]), min, mean, max, count, stddev. Needs the extra `arrow`."""
-        pa = _import("pyarrow", "arrow")
+        pa = needed("pyarrow", "arrow")
         return pa.table({"time": pa.array(self.times, pa.timestamp("ns", tz="UTC")), **self._columns()})
 
     def to_pandas(self) -> Any:
         """A pandas.DataFrame over a UTC DatetimeIndex named `time`. Needs the extra `pandas`."""
-        pd = _import("pandas", "pandas")
+        pd = needed("pandas", "pandas")
         return pd.DataFrame(self._columns(), index=_pandas_index(pd, self.times))
 
     def to_polars(self) -> Any:
@@ -243,6 +243,21 @@ class CreateResult:
     error: BTrDBError | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteResult:
+    """What became of one item of a bulk update or insert."""
+
+    uuid: UUID
+    outcome: Literal["ok", "failed"]
+    version: int = 0
+    """The new property version of an update, the new version of the data of an insert; 0 if it failed."""
+    error: BTrDBError | None = None
+
+
+Progress = Callable[[int, int], None]
+"""Told how many items of how many are finished."""
+
+
 def _near(word: str) -> str:
     close = difflib.get_close_matches(word, _SPEC_FIELDS, n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
@@ -257,11 +272,12 @@ def _pandas_index(pd: Any, times: Any) -> Any:
 
 
 def _polars_frame(times: Any, columns: Mapping[str, Any]) -> Any:
-    pl = _import("polars", "polars")
+    pl = needed("polars", "polars")
     return pl.DataFrame({"time": times, **columns}).with_columns(pl.col("time").cast(pl.Datetime("ns", "UTC")))
 
 
-def _import(module: str, extra: str) -> Any:
+def needed(module: str, extra: str) -> Any:
+    """An optional module, or MissingExtraError naming the pip command."""
     import importlib
 
     try:

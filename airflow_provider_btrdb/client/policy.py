@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -49,6 +50,49 @@ class Budget:
     def renew(self) -> None:
         """Start again: the operation got ahead."""
         self.started = self.clock()
+
+
+class Pacer:
+    """When the next call may start: no more than `max_rps` calls a second, fewer after the server asked for it.
+
+    Every refusal for lack of resources halves the rate, every success lets it grow by a fiftieth, up to `max_rps`.
+    Shared by threads.
+    """
+
+    SLOWEST = 1.0
+    """Seconds between calls, at most."""
+    FIRST_BRAKE = 0.005
+    """Seconds between calls after the first refusal of a connection without `max_rps`."""
+
+    def __init__(self, max_rps: float | None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._base = 1 / max_rps if max_rps else 0.0
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._next = 0.0
+        self.interval = self._base
+        """Seconds between the starts of two calls; 0 is no limit."""
+
+    def delay(self) -> float:
+        """Take the next place in the row; the seconds until its turn."""
+        if not self.interval:
+            return 0.0
+        with self._lock:
+            now = self._clock()
+            turn = max(self._next, now)
+            self._next = turn + self.interval
+            return turn - now
+
+    def refused(self) -> None:
+        """The server asked for fewer calls."""
+        with self._lock:
+            self.interval = min(max(self.interval * 2, self.FIRST_BRAKE), max(self.SLOWEST, self._base))
+
+    def served(self) -> None:
+        """A call went well."""
+        if self.interval > self._base:
+            with self._lock:
+                eased = self.interval / 1.02
+                self.interval = eased if eased > max(self._base, self.FIRST_BRAKE / 10) else self._base
 
 
 class SpentBudget(stop_base):

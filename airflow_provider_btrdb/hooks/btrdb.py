@@ -260,7 +260,7 @@ def _config_of(connection: Connection, extra: Mapping[str, Any], overrides: Mapp
     )
 
 
-_NUMBERS = ("connect_timeout", "request_timeout", "retry_total", "max_in_flight", "max_message_mb")
+_NUMBERS = ("connect_timeout", "request_timeout", "retry_total", "max_in_flight", "max_rps", "max_message_mb")
 
 
 def _check_names(extra: Mapping[str, Any]) -> None:

@@ -51,6 +51,7 @@ def test_every_field_of_the_form_arrives(monkeypatch: pytest.MonkeyPatch) -> Non
         "request_timeout": "2.5",
         "retry_total": 0,
         "max_in_flight": 3,
+        "max_rps": "20",
         "max_message_mb": 5,
         "insecure_api_key": True,
     }
@@ -64,6 +65,7 @@ def test_every_field_of_the_form_arrives(monkeypatch: pytest.MonkeyPatch) -> Non
         request_timeout=2.5,
         retry_total=0,
         max_in_flight=3,
+        max_rps=20.0,
         max_message_bytes=5 * 2**20,
         insecure_api_key=True,
     )

@@ -5,6 +5,7 @@ Owns the channel. Knows nothing of streams, points or SQL.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from typing import Any
@@ -15,8 +16,13 @@ from tenacity import AsyncRetrying
 
 from airflow_provider_btrdb.client.channel import channel_settings
 from airflow_provider_btrdb.client.config import ConnectionConfig
-from airflow_provider_btrdb.client.errors import BTrDBError, ClientUnusableError, StreamInterruptedError
-from airflow_provider_btrdb.client.policy import PAUSES, Budget, SpentBudget, may_repeat, retry_when
+from airflow_provider_btrdb.client.errors import (
+    BTrDBError,
+    ClientUnusableError,
+    RateLimitedError,
+    StreamInterruptedError,
+)
+from airflow_provider_btrdb.client.policy import PAUSES, Budget, Pacer, SpentBudget, may_repeat, retry_when
 from airflow_provider_btrdb.client.rpcs import Rpc
 from airflow_provider_btrdb.client.status import error_from_rpc, error_from_stat
 from airflow_provider_btrdb.protocol import Kind
@@ -51,8 +57,10 @@ class AsyncPages:
 class AsyncCalls:
     """One channel and the calls over it."""
 
-    def __init__(self, config: ConnectionConfig) -> None:
+    def __init__(self, config: ConnectionConfig, pacer: Pacer | None = None) -> None:
         settings = channel_settings(config)
+        self.pacer = pacer or Pacer(config.max_rps)
+        self._slots = asyncio.Semaphore(config.max_in_flight)
         self.config = config
         self._metadata = settings.metadata
         if settings.credentials is None:
@@ -142,26 +150,46 @@ class AsyncCalls:
         raise AssertionError("tenacity ended without a result or an error")
 
     async def _open_once(self, rpc: Rpc, request: Any, uuid: str | None, budget: Budget) -> AsyncPages:
-        call = self._stub(rpc)(
-            request, timeout=self._timeout(self.config.stream_timeout, budget), metadata=self._metadata
-        )
-        stream = AsyncPages(call, rpc, self.config, uuid)
-        try:
-            await stream.advance()
-        except BaseException:
-            stream.cancel()
-            raise
-        return stream
+        """Opening counts as a call under way until the first page is there; whoever reads on may make other calls."""
+        async with self._slots:
+            await self._wait_for_turn()
+            seconds = self._timeout(self.config.stream_timeout, budget)
+            call = self._stub(rpc)(request, timeout=seconds, metadata=self._metadata)
+            stream = AsyncPages(call, rpc, self.config, uuid)
+            try:
+                await stream.advance()
+            except BaseException as error:
+                stream.cancel()
+                self._note(error)
+                raise
+            self.pacer.served()
+            return stream
 
     async def _attempt(self, rpc: Rpc, request: Any, uuid: str | None, budget: Budget, limit: float | None) -> Any:
-        seconds = self._timeout(limit or self.config.request_timeout, budget)
-        try:
-            reply = await self._stub(rpc)(request, timeout=seconds, metadata=self._metadata)
-        except grpc.RpcError as error:
-            raise error_from_rpc(error, rpc.name, self.config, uuid) from None
+        async with self._slots:
+            await self._wait_for_turn()
+            seconds = self._timeout(limit or self.config.request_timeout, budget)
+            try:
+                reply = await self._stub(rpc)(request, timeout=seconds, metadata=self._metadata)
+            except grpc.RpcError as error:
+                translated = error_from_rpc(error, rpc.name, self.config, uuid)
+                self._note(translated)
+                raise translated from None
         if reply.stat.code:
-            raise error_from_stat(reply.stat, rpc.name, self.config, uuid)
+            refused = error_from_stat(reply.stat, rpc.name, self.config, uuid)
+            self._note(refused)
+            raise refused
+        self.pacer.served()
         return reply
+
+    async def _wait_for_turn(self) -> None:
+        delay = self.pacer.delay()
+        if delay:
+            await asyncio.sleep(delay)
+
+    def _note(self, error: BaseException) -> None:
+        if isinstance(error, RateLimitedError):
+            self.pacer.refused()
 
     def _attempts(self, rpc: Rpc, budget: Budget) -> AsyncRetrying:
         return AsyncRetrying(stop=SpentBudget(budget), wait=PAUSES, retry=retry_when(rpc.repeat), reraise=True)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 from uuid import UUID
 
 from google.protobuf.json_format import MessageToDict
 
-from airflow_provider_btrdb.client import bulk, codec, identity, lookups, rpcs
+from airflow_provider_btrdb.client import bulk, codec, creates, identity, lookups, rpcs, writes
 from airflow_provider_btrdb.client._aio.calls import AsyncCalls
 from airflow_provider_btrdb.client._aio.stream import AsyncStream
 from airflow_provider_btrdb.client._aio.streamset import AsyncStreamSet
@@ -20,7 +20,15 @@ from airflow_provider_btrdb.client.errors import (
     StreamExistsError,
     StreamNotFoundError,
 )
-from airflow_provider_btrdb.client.models import CreateResult, StreamSpec, checked_annotations
+from airflow_provider_btrdb.client.models import (
+    CreateResult,
+    MergePolicy,
+    Points,
+    Progress,
+    StreamSpec,
+    WriteResult,
+    checked_annotations,
+)
 from airflow_provider_btrdb.wire import btrdb_v5_pb2 as pb
 
 SUPPORTED_MAJOR = 5
@@ -113,17 +121,39 @@ class AsyncBTrDB:
         specs: Iterable[StreamSpec | Mapping[str, Any]],
         *,
         namespace: UUID = identity.DEFAULT_NAMESPACE,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress | None = None,
+        seconds: float | None = None,
     ) -> list[CreateResult]:
         """Make sure that many streams exist; results in the order given, each created, existed or failed.
 
         A specification without uuid is looked up by collection and name first: one such stream is adopted whatever
         its uuid, two or more are ambiguous, none is created with the derived uuid. One with a uuid is created as
-        asked. Calling again does only what is left. `progress(done, total)` is called as results come in. Raises
-        InputError before anything is sent when a row is malformed or two rows mean one stream.
+        asked. Calling again does only what is left. `progress(done, total)` is called as results come in; what is
+        not begun after `seconds` fails. Raises InputError before anything is sent when a row is malformed or two
+        rows mean one stream.
         """
-        rows = lookups.checked_specs(specs, namespace)
-        return await self._bulk.run(lambda calls: bulk.create_many(calls, rows, progress))
+        return await self._bulk.run(creates.create_many(lookups.checked_specs(specs, namespace), progress, seconds))
+
+    async def update_many(
+        self,
+        items: Iterable[tuple[AsyncStream | UUID | str, Mapping[str, Any]]],
+        *,
+        progress: Progress | None = None,
+        seconds: float | None = None,
+    ) -> list[WriteResult]:
+        """`Stream.update` for many: pairs of a stream and the arguments of its update. Results in the order given."""
+        return await self._bulk.run(writes.update_many(items, progress, seconds))
+
+    async def insert_many(
+        self,
+        items: Iterable[tuple[AsyncStream | UUID | str, Points | Iterable[tuple[Any, float]]]],
+        merge: MergePolicy | str = MergePolicy.NEVER,
+        *,
+        progress: Progress | None = None,
+        seconds: float | None = None,
+    ) -> list[WriteResult]:
+        """`Stream.insert` for many: pairs of a stream and its points. Results in the order given."""
+        return await self._bulk.run(writes.insert_many(items, merge, progress, seconds))
 
     async def stream_from_uuid(self, uuid: UUID | str) -> AsyncStream:
         """A handle, without asking the server whether there is such a stream."""
@@ -143,7 +173,7 @@ class AsyncBTrDB:
         found = [
             await self._identified(identifier, is_collection_prefix) for identifier in lookups.flattened(identifiers)
         ]
-        return AsyncStreamSet(found, [versions] if isinstance(versions, int) else versions)
+        return AsyncStreamSet(self._bulk, found, [versions] if isinstance(versions, int) else versions)
 
     async def streams_in_collection(
         self,

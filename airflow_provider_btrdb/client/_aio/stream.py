@@ -186,6 +186,18 @@ class AsyncStream:
         """The last point that is not in the future; None if there is none."""
         return await self.nearest(clock.time_ns(), version, backward=True)
 
+    async def first(self, start: TimeLike | None = None, end: TimeLike | None = None, version: int = 0) -> Point | None:
+        """The first point with start <= time < end; None if there is none."""
+        start_ns, end_ns = time_range(start, end)
+        point = await self.nearest(start_ns, version)
+        return point if point is not None and point.time < end_ns else None
+
+    async def last(self, start: TimeLike | None = None, end: TimeLike | None = None, version: int = 0) -> Point | None:
+        """The last point with start <= time < end; None if there is none."""
+        start_ns, end_ns = time_range(start, end)
+        point = await self.nearest(end_ns, version, backward=True)
+        return point if point is not None and point.time >= start_ns else None
+
     async def count(
         self,
         start: TimeLike | None = None,

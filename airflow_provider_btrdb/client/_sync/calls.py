@@ -7,6 +7,8 @@ Owns the channel. Knows nothing of streams, points or SQL.
 from __future__ import annotations
 
 import os
+import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,8 +17,13 @@ from tenacity import Retrying
 
 from airflow_provider_btrdb.client.channel import channel_settings
 from airflow_provider_btrdb.client.config import ConnectionConfig
-from airflow_provider_btrdb.client.errors import BTrDBError, ClientUnusableError, StreamInterruptedError
-from airflow_provider_btrdb.client.policy import PAUSES, Budget, SpentBudget, may_repeat, retry_when
+from airflow_provider_btrdb.client.errors import (
+    BTrDBError,
+    ClientUnusableError,
+    RateLimitedError,
+    StreamInterruptedError,
+)
+from airflow_provider_btrdb.client.policy import PAUSES, Budget, Pacer, SpentBudget, may_repeat, retry_when
 from airflow_provider_btrdb.client.rpcs import Rpc
 from airflow_provider_btrdb.client.status import error_from_rpc, error_from_stat
 from airflow_provider_btrdb.protocol import Kind
@@ -51,8 +58,10 @@ class Pages:
 class Calls:
     """One channel and the calls over it."""
 
-    def __init__(self, config: ConnectionConfig) -> None:
+    def __init__(self, config: ConnectionConfig, pacer: Pacer | None = None) -> None:
         settings = channel_settings(config)
+        self.pacer = pacer or Pacer(config.max_rps)
+        self._slots = threading.Semaphore(config.max_in_flight)
         self.config = config
         self._metadata = settings.metadata
         if settings.credentials is None:
@@ -142,26 +151,46 @@ class Calls:
         raise AssertionError("tenacity ended without a result or an error")
 
     def _open_once(self, rpc: Rpc, request: Any, uuid: str | None, budget: Budget) -> Pages:
-        call = self._stub(rpc)(
-            request, timeout=self._timeout(self.config.stream_timeout, budget), metadata=self._metadata
-        )
-        stream = Pages(call, rpc, self.config, uuid)
-        try:
-            stream.advance()
-        except BaseException:
-            stream.cancel()
-            raise
-        return stream
+        """Opening counts as a call under way until the first page is there; whoever reads on may make other calls."""
+        with self._slots:
+            self._wait_for_turn()
+            seconds = self._timeout(self.config.stream_timeout, budget)
+            call = self._stub(rpc)(request, timeout=seconds, metadata=self._metadata)
+            stream = Pages(call, rpc, self.config, uuid)
+            try:
+                stream.advance()
+            except BaseException as error:
+                stream.cancel()
+                self._note(error)
+                raise
+            self.pacer.served()
+            return stream
 
     def _attempt(self, rpc: Rpc, request: Any, uuid: str | None, budget: Budget, limit: float | None) -> Any:
-        seconds = self._timeout(limit or self.config.request_timeout, budget)
-        try:
-            reply = self._stub(rpc)(request, timeout=seconds, metadata=self._metadata)
-        except grpc.RpcError as error:
-            raise error_from_rpc(error, rpc.name, self.config, uuid) from None
+        with self._slots:
+            self._wait_for_turn()
+            seconds = self._timeout(limit or self.config.request_timeout, budget)
+            try:
+                reply = self._stub(rpc)(request, timeout=seconds, metadata=self._metadata)
+            except grpc.RpcError as error:
+                translated = error_from_rpc(error, rpc.name, self.config, uuid)
+                self._note(translated)
+                raise translated from None
         if reply.stat.code:
-            raise error_from_stat(reply.stat, rpc.name, self.config, uuid)
+            refused = error_from_stat(reply.stat, rpc.name, self.config, uuid)
+            self._note(refused)
+            raise refused
+        self.pacer.served()
         return reply
+
+    def _wait_for_turn(self) -> None:
+        delay = self.pacer.delay()
+        if delay:
+            time.sleep(delay)
+
+    def _note(self, error: BaseException) -> None:
+        if isinstance(error, RateLimitedError):
+            self.pacer.refused()
 
     def _attempts(self, rpc: Rpc, budget: Budget) -> Retrying:
         return Retrying(stop=SpentBudget(budget), wait=PAUSES, retry=retry_when(rpc.repeat), reraise=True)

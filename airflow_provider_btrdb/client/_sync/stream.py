@@ -187,6 +187,18 @@ class Stream:
         """The last point that is not in the future; None if there is none."""
         return self.nearest(clock.time_ns(), version, backward=True)
 
+    def first(self, start: TimeLike | None = None, end: TimeLike | None = None, version: int = 0) -> Point | None:
+        """The first point with start <= time < end; None if there is none."""
+        start_ns, end_ns = time_range(start, end)
+        point = self.nearest(start_ns, version)
+        return point if point is not None and point.time < end_ns else None
+
+    def last(self, start: TimeLike | None = None, end: TimeLike | None = None, version: int = 0) -> Point | None:
+        """The last point with start <= time < end; None if there is none."""
+        start_ns, end_ns = time_range(start, end)
+        point = self.nearest(end_ns, version, backward=True)
+        return point if point is not None and point.time >= start_ns else None
+
     def count(
         self,
         start: TimeLike | None = None,
