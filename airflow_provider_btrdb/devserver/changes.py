@@ -37,8 +37,11 @@ class ChangeReader:
         if upto > newest:
             raise Refusal(Code.VERSION_NOT_AVAILABLE, f"version {upto} is not available")
         rows = await self._database.fetch(
-            "SELECT lo, hi FROM btrdb.stream s JOIN btrdb.op o ON o.sid = s.sid, unnest(o.los, o.his) AS r (lo, hi) "
-            "WHERE s.uuid = %s AND o.version > %s AND o.version <= %s",
+            # Many commits touch the same times: PostgreSQL unites their ranges before they travel.
+            "SELECT lower(r), upper(r) FROM unnest(("
+            "SELECT range_agg(int8range(lo, hi)) FROM btrdb.op o, unnest(o.los, o.his) AS part (lo, hi) "
+            "WHERE o.sid = (SELECT sid FROM btrdb.stream WHERE uuid = %s) AND o.version > %s AND o.version <= %s"
+            ")) AS r",
             [uuid, after, upto],
         )
         found = np.array(rows, np.int64).reshape(-1, 2)

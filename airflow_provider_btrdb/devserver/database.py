@@ -28,7 +28,10 @@ class Database:
     async def open(self) -> None:
         """Take the lock, bring the schema up to date, open the pool."""
         await self._take_lock()
-        await asyncio.to_thread(schema.prepare, self._dsn)
+        try:
+            await asyncio.to_thread(schema.prepare, self._dsn)
+        except psycopg.Error as error:
+            raise DevServerError(f"cannot prepare the database: {str(error).splitlines()[0]}") from None
         self._pool = psycopg_pool.AsyncConnectionPool(
             self._dsn, min_size=2, max_size=self._connections, open=False, kwargs={"autocommit": True}, timeout=30
         )

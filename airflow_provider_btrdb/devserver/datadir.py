@@ -20,7 +20,7 @@ from pathlib import Path
 from airflow_provider_btrdb.devserver.errors import DevServerError
 
 LAYOUT = 1
-UNFINISHED = {"lock", "secret", "postgres.new", "postgres", "postgres.log", "sockets", "unsynced"}
+UNFINISHED = {"lock", "secret", "postgres.new", "postgres", "postgres.log", "postgres.log.old", "sockets", "unsynced"}
 
 
 class DataDir:

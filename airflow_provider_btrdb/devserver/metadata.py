@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid as uuidlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from typing import Any
 
 from psycopg import errors
@@ -45,8 +45,8 @@ class Metadata:
                 f"ORDER BY collection, name, uuid LIMIT {self._page}",
                 [*params, *(last or [])],
             )
-            if rows:
-                yield [descriptor(row) for row in rows]
+            for page in _pages(descriptor(row) for row in rows):
+                yield page
             if len(rows) < self._page:
                 return
             last = [rows[-1][1], rows[-1][2], rows[-1][0]]
@@ -140,6 +140,8 @@ class Metadata:
             )
 
 
+PAGE_BYTES = 3 << 20
+"""Below what gRPC clients take by default, however large the annotations are."""
 _READABLE = "collection ^@ ANY(%s::text[])"
 
 
@@ -159,6 +161,20 @@ def _conditions(request: pb.LookupStreamsParams, prefixes: Sequence[str]) -> tup
             conditions.append("annotations @> hstore(%s::text, %s::text)")
             params += [pair.key, checks.searched(pair.val.value)]
     return conditions, params
+
+
+def _pages(descriptors: Iterable[pb.StreamDescriptor]) -> Iterator[list[pb.StreamDescriptor]]:
+    page: list[pb.StreamDescriptor] = []
+    size = 0
+    for one in descriptors:
+        length = one.ByteSize()
+        if page and size + length > PAGE_BYTES:
+            yield page
+            page, size = [], 0
+        page.append(one)
+        size += length
+    if page:
+        yield page
 
 
 def _same_version(expected: int, actual: int) -> None:

@@ -28,6 +28,7 @@ MAX_CONNECTIONS = 40
 SOCKETS = "btrdb-sockets-"
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
+MAX_LOG_BYTES = 10 << 20
 
 SETTINGS = {
     "listen_addresses": "",
@@ -149,6 +150,8 @@ class Postgres:
             settings["io_method"] = "sync"
         options = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
         command = self._programs.command("postgres", "-D", str(self._directory.cluster), *options)
+        if self._directory.log.exists() and self._directory.log.stat().st_size > MAX_LOG_BYTES:
+            self._directory.log.rename(self._directory.log.with_suffix(".log.old"))
         with self._directory.log.open("ab") as log:
             # A session of its own: Ctrl-C in a terminal is for us, and we end PostgreSQL last.
             self._process = subprocess.Popen(  # noqa: S603

@@ -63,6 +63,8 @@ STEPS: tuple[str, ...] = (
     """,
 )
 
+OLDEST = 14_00_00
+"""The first PostgreSQL with multiranges."""
 ONE_SERVER = 0x62747264
 """The advisory lock of the database: one server at a time, because versions are counted in its memory."""
 
@@ -77,6 +79,8 @@ FORBIDDEN_FUNCTIONS = (
 def prepare(dsn: str, steps: Sequence[str] = STEPS) -> None:
     """Bring the schema up to date; one sentence if the database is not ours to use."""
     with psycopg.connect(dsn, connect_timeout=10) as connection:
+        if connection.info.server_version < OLDEST:
+            raise DevServerError(f"PostgreSQL {OLDEST // 10000} or newer is needed")
         if not connection.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchone() == (True,):
             raise DevServerError(
                 "the user of --dsn must be a superuser: the server makes a role of its own for SQLQuery and closes "

@@ -26,6 +26,15 @@ T = TypeVar("T")
 _Connection = psycopg.AsyncConnection[Any]
 
 
+class _Lease:
+    """A connection while one query has it."""
+
+    def __init__(self, connection: _Connection) -> None:
+        self.connection = connection
+        self.running: asyncio.Future[Any] | None = None
+        """The exchange that was given up while PostgreSQL was still at it."""
+
+
 class SqlRunner:
     """Runs queries under the role of `dsn`."""
 
@@ -41,30 +50,34 @@ class SqlRunner:
         if "\0" in statement or any("\0" in param for param in params):
             raise Refusal(Code.BAD_SQL, "PostgreSQL text cannot contain NUL")
         deadline = asyncio.get_running_loop().time() + self._limits.sql_total_seconds
-        async with self._slots:
-            connection = await self._take()
-            try:
-                async for page in self._pages(connection, statement, params, deadline):
-                    yield page
-            finally:
-                task = asyncio.create_task(self._give_back(connection))
-                self._leaving.add(task)
-                task.add_done_callback(self._leaving.discard)
+        await self._slots.acquire()
+        try:
+            lease = _Lease(await self._take())
+        except BaseException:
+            self._slots.release()
+            raise
+        try:
+            async for page in self._pages(lease, statement, params, deadline):
+                yield page
+        finally:
+            task = asyncio.create_task(self._give_back(lease))
+            self._leaving.add(task)
+            task.add_done_callback(self._leaving.discard)
 
     async def _pages(
-        self, connection: _Connection, statement: str, params: Sequence[str], deadline: float
+        self, lease: _Lease, statement: str, params: Sequence[str], deadline: float
     ) -> AsyncIterator[list[bytes]]:
-        limits = self._limits
+        limits, connection = self._limits, lease.connection
         body = statement.strip().rstrip(";")
         declare = (
             "DECLARE answer NO SCROLL CURSOR FOR "  # noqa: S608 - it is the caller's SQL that we are here to run
             f"SELECT left(row_to_json(q)::text, {limits.sql_row_bytes + 1}) FROM (\n{body}\n) q"
         )
-        await self._step(connection, _begin(connection, limits.sql_statement_seconds), deadline)
-        await self._step(connection, _declare(connection, declare, params), deadline)
+        await self._step(lease, _begin(connection, limits.sql_statement_seconds), deadline)
+        await self._step(lease, _declare(connection, declare, params), deadline)
         count, total = FIRST_FETCH, 0
         while True:
-            rows = await self._step(connection, _fetch(connection, count), deadline)
+            rows = await self._step(lease, _fetch(connection, count), deadline)
             size = sum(map(len, rows))
             total += size
             if any(len(row) > limits.sql_row_bytes and len(row.decode()) > limits.sql_row_bytes for row in rows):
@@ -77,38 +90,18 @@ class SqlRunner:
                 return
             count = max(1, min(MAX_FETCH, limits.sql_page_bytes * len(rows) // max(size, 1)))
 
-    async def _step(self, connection: _Connection, work: Coroutine[Any, Any, T], deadline: float) -> T:
+    async def _step(self, lease: _Lease, work: Coroutine[Any, Any, T], deadline: float) -> T:
         """One exchange with PostgreSQL, never longer than the statement timeout and a bit."""
-        now = asyncio.get_running_loop().time()
-        task = asyncio.ensure_future(work)
-        try:
-            done, _ = await asyncio.wait({task}, timeout=min(deadline - now, self._limits.sql_statement_seconds + 1))
-        except asyncio.CancelledError:
-            self._abandon(connection, task)
-            raise
+        left = deadline - asyncio.get_running_loop().time()
+        lease.running = task = asyncio.ensure_future(work)
+        done, _ = await asyncio.wait({task}, timeout=min(left, self._limits.sql_statement_seconds + 1))
         if not done:
-            self._abandon(connection, task)
             raise Refusal(Code.BAD_SQL, "canceling statement due to statement timeout")
+        lease.running = None
         try:
             return task.result()
         except psycopg.Error as error:
             raise _refusal(error) from None
-
-    def _abandon(self, connection: _Connection, task: asyncio.Future[Any]) -> None:
-        """Ask PostgreSQL to stop, and wait for nothing: the connection is closed with the task."""
-
-        async def end() -> None:
-            with contextlib.suppress(Exception):
-                await connection.cancel_safe(timeout=CLEANUP_SECONDS)
-            await asyncio.wait({task}, timeout=CLEANUP_SECONDS)
-            connection.pgconn.finish()
-            task.cancel()
-            with contextlib.suppress(BaseException):
-                await task
-
-        ending = asyncio.create_task(end())
-        self._leaving.add(ending)
-        ending.add_done_callback(self._leaving.discard)
 
     async def _take(self) -> _Connection:
         while self._idle:
@@ -122,15 +115,21 @@ class SqlRunner:
         except psycopg.OperationalError:
             raise Refusal(Code.SQL_CONNECTION_ERROR, "no connection to the metadata database") from None
 
-    async def _give_back(self, connection: _Connection) -> None:
+    async def _give_back(self, lease: _Lease) -> None:
         """Nothing of this caller may reach the next: settings, temporary objects, cursors."""
+        connection = lease.connection
         try:
+            if lease.running is not None:
+                await _interrupt(connection, lease.running)
+                return
             async with asyncio.timeout(CLEANUP_SECONDS):
                 await connection.execute("ROLLBACK")
                 await connection.execute("DISCARD ALL")
             self._idle.append(connection)
         except (psycopg.Error, TimeoutError):
             connection.pgconn.finish()
+        finally:
+            self._slots.release()
 
     async def close(self) -> None:
         """Close every connection."""
@@ -138,6 +137,18 @@ class SqlRunner:
             await asyncio.wait(self._leaving, timeout=2 * CLEANUP_SECONDS)
         for connection in self._idle:
             await connection.close()
+
+
+async def _interrupt(connection: _Connection, running: asyncio.Future[Any]) -> None:
+    """Ask PostgreSQL to stop, and close the connection whether it does or not."""
+    with contextlib.suppress(Exception):
+        await connection.cancel_safe(timeout=CLEANUP_SECONDS)
+    await asyncio.wait({running}, timeout=CLEANUP_SECONDS)
+    connection.pgconn.finish()
+    running.cancel()
+    await asyncio.wait({running}, timeout=CLEANUP_SECONDS)
+    if running.done() and not running.cancelled():
+        running.exception()
 
 
 async def _begin(connection: _Connection, seconds: float) -> None:

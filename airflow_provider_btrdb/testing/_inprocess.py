@@ -80,11 +80,15 @@ def devserver(
     shape. `tls` are paths of a PEM certificate chain and its key. `sql=False` makes SQLQuery UNIMPLEMENTED, as where it
     is switched off. Raises DevServerError (one sentence) if the server cannot start.
     """
-    from airflow_provider_btrdb.devserver import auth
-    from airflow_provider_btrdb.devserver.dispatch import CallLog
-    from airflow_provider_btrdb.devserver.faults import FaultPlan
-    from airflow_provider_btrdb.devserver.limits import Limits
-    from airflow_provider_btrdb.devserver.server import DevServer, Options
+    try:
+        from airflow_provider_btrdb.devserver import auth
+        from airflow_provider_btrdb.devserver.dispatch import CallLog
+        from airflow_provider_btrdb.devserver.faults import FaultPlan
+        from airflow_provider_btrdb.devserver.limits import Limits
+        from airflow_provider_btrdb.devserver.server import DevServer, Options
+    except ModuleNotFoundError as error:
+        hint = f"{error.name} is not installed; pip install 'airflow-provider-btrdb[devserver]'"
+        raise ModuleNotFoundError(hint, name=error.name) from None
 
     if api_key is not None and keys is not None:
         raise ValueError("api_key and keys exclude each other")

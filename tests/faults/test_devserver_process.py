@@ -17,6 +17,7 @@ import grpc
 import pytest
 
 from airflow_provider_btrdb.cli.devserver import main
+from airflow_provider_btrdb.devserver.errors import DevServerError
 from airflow_provider_btrdb.protocol import METHODS
 from airflow_provider_btrdb.testing import devserver, devserver_process
 from airflow_provider_btrdb.testing.wire import WireClient
@@ -327,6 +328,11 @@ def test_a_database_of_somebody_else(tmp_path):
     with devserver(data=tmp_path / "data") as host:
         host.sql_as_owner("select 1")
         dsn = host.dsn.replace("dbname=btrdb", "dbname=postgres")
+        host.sql_as_owner("create role plain login password 'x'")
+        plain = dsn.replace("user=btrdb_owner", "user=plain")
+        plain = " ".join("password=x" if part.startswith("password=") else part for part in plain.split())
+        with pytest.raises(DevServerError, match="must be a superuser"), devserver(dsn=plain):
+            pass
         with devserver(dsn=dsn) as guest, WireClient(guest.endpoint) as wire:
             raw = uuid.uuid4().bytes
             assert wire.call("Create", pb.CreateParams(uuid=raw, collection="dsn")) == pb.CreateResponse()

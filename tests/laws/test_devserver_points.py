@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from airflow_provider_btrdb.devserver import chunks
+from airflow_provider_btrdb.devserver import chunks, writes
 from airflow_provider_btrdb.testing.fixtures import btrdb_devserver  # noqa: F401
 from airflow_provider_btrdb.testing.wire import WireClient
 from airflow_provider_btrdb.wire import btrdb_v5_pb2 as pb
@@ -168,6 +168,7 @@ def test_points_behave_like_a_list_of_points(btrdb_devserver, monkeypatch):  # n
     monkeypatch.setattr(chunks, "CHUNK_POINTS", 64)
     monkeypatch.setattr(chunks, "CLASSES", (0, 4, 16, 32))
     monkeypatch.setattr(chunks, "FAN_OUT", 3)
+    monkeypatch.setattr(writes, "SEGMENT", 4)
     with WireClient(btrdb_devserver.endpoint) as wire:
         machine = type("Machine", (Streams,), {"wire": wire})
         run_state_machine_as_test(
