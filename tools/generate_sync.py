@@ -14,6 +14,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parent.parent / "airflow_provider_btrdb" / "client"
 
 RULES = [
+    (r"\n +if inspect\.isawaitable\(key\):\n +key = await key\n", "\n"),
     (r"async def", "def"),
     (r"async for", "for"),
     (r"async with", "with"),
@@ -28,8 +29,11 @@ RULES = [
     (r"import grpc\nimport grpc\.aio\n", "import grpc\n"),
     (r"\bgrpc\.aio\.", "grpc."),
     (r"\bAsyncIterator\b", "Iterator"),
+    (r"\bAwaitable\[((?:[^\[\]]|\[[^\[\]]*\])+)\]", r"\1"),
+    (r"\nimport inspect\n", "\n"),
+    (r"\basyncio\.to_thread\(([\w.]+), ", r"\1("),
     (r"\bAsyncRetrying\b", "Retrying"),
-    (r"\bAsync(BTrDB|Stream|StreamSet|Calls|Pages|Bulk)\b", r"\1"),
+    (r"\bAsync(BTrDB|Stream|StreamSet|Calls|Pages|Bulk|Link)\b", r"\1"),
     (r"\bclient\._aio\b", "client._sync"),
 ]
 LEFTOVER = re.compile(r"\b(async|await|asyncio|a(?:iter|next|close)\(|aio\b|Async\w+)")

@@ -7,6 +7,7 @@ with connect("localhost:4410") as db:
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from airflow_provider_btrdb.client._aio.database import AsyncBTrDB
@@ -16,6 +17,7 @@ from airflow_provider_btrdb.client._sync.database import BTrDB
 from airflow_provider_btrdb.client._sync.stream import Stream
 from airflow_provider_btrdb.client._sync.streamset import StreamSet
 from airflow_provider_btrdb.client.config import ConnectionConfig, TlsConfig
+from airflow_provider_btrdb.client.environment import config_from_environment
 from airflow_provider_btrdb.client.errors import BTrDBError
 from airflow_provider_btrdb.client.identity import derived_uuid
 from airflow_provider_btrdb.client.models import CreateResult, MergePolicy, Points, StreamSpec
@@ -40,14 +42,22 @@ __all__ = [
 ]
 
 
-def connect(endpoint: str, api_key: str | None = None, tls: TlsConfig | bool | None = None, **options: Any) -> BTrDB:
-    """A connection to `host:port`, checked by asking the server for its version.
+def connect(
+    endpoint: str | None = None,
+    api_key: str | None = None,
+    tls: TlsConfig | bool | None = None,
+    *,
+    new_api_key: Callable[[], str | None] | None = None,
+    **options: Any,
+) -> BTrDB:
+    """A connection to `host:port` (or several, with commas between them), checked by asking the server for its version.
 
-    `tls=True` trusts gRPC's own roots, a TlsConfig says more, None or False means plain text. `options` are the other
-    fields of ConnectionConfig. Raises InputError for arguments that make no sense, and otherwise the error that says
-    why the server cannot be used.
+    `tls=True` trusts the system's certificates, a TlsConfig says more, None or False means plain text. `new_api_key` is
+    asked once whenever the server refuses the key. `options` are the other fields of ConnectionConfig. Without an
+    endpoint, environment variables and the credentials file say where to go: see `client.environment`. Raises
+    InputError for arguments that make no sense, and otherwise the error that says why the server cannot be used.
     """
-    db = BTrDB(_config(endpoint, api_key, tls, options))
+    db = BTrDB(_config(endpoint, api_key, tls, options), new_api_key=new_api_key)
     try:
         db.check()
     except BaseException:
@@ -57,10 +67,15 @@ def connect(endpoint: str, api_key: str | None = None, tls: TlsConfig | bool | N
 
 
 async def connect_async(
-    endpoint: str, api_key: str | None = None, tls: TlsConfig | bool | None = None, **options: Any
+    endpoint: str | None = None,
+    api_key: str | None = None,
+    tls: TlsConfig | bool | None = None,
+    *,
+    new_api_key: Callable[[], str | Awaitable[str | None] | None] | None = None,
+    **options: Any,
 ) -> AsyncBTrDB:
     """`connect` for asyncio; the connection belongs to the running loop."""
-    db = AsyncBTrDB(_config(endpoint, api_key, tls, options))
+    db = AsyncBTrDB(_config(endpoint, api_key, tls, options), new_api_key=new_api_key)
     try:
         await db.check()
     except BaseException:
@@ -70,7 +85,10 @@ async def connect_async(
 
 
 def _config(
-    endpoint: str, api_key: str | None, tls: TlsConfig | bool | None, options: dict[str, Any]
+    endpoint: str | None, api_key: str | None, tls: TlsConfig | bool | None, options: dict[str, Any]
 ) -> ConnectionConfig:
     trust = TlsConfig() if tls is True else (tls or None)
-    return ConnectionConfig(endpoint=endpoint, api_key=api_key, tls=trust, **options)
+    if endpoint is not None:
+        return ConnectionConfig(endpoint=endpoint, api_key=api_key, tls=trust, **options)
+    given = {"api_key": api_key} if api_key is not None else {}
+    return config_from_environment({**({} if tls is None else {"tls": trust}), **given, **options})

@@ -95,6 +95,7 @@ class Bulk:
     def __init__(self, calls: Calls) -> None:
         self._config = calls.config
         self._pacer = calls.pacer
+        self._new_api_key = calls.new_api_key
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -107,7 +108,7 @@ class Bulk:
 
         async def with_calls() -> T:
             if self._calls is None:
-                self._calls = AsyncCalls(self._config, self._pacer)
+                self._calls = AsyncCalls(self._config, pacer=self._pacer, new_api_key=self._new_api_key)
             return await work(self._calls)
 
         future = asyncio.run_coroutine_threadsafe(with_calls(), loop)

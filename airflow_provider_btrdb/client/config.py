@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from airflow_provider_btrdb.client.errors import InputError
 
 _ENDPOINT = re.compile(r"^(?:\[(?P<six>[0-9A-Fa-f:.%]+)\]|(?P<host>[^\s:/\[\]]+)):(?P<port>\d{1,5})$")
+
+
+NewApiKey = Callable[[], Any]
+"""Gives the newest API key (text or None; for asyncio it may be awaited); asked once after the server refused a key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +22,7 @@ class TlsConfig:
     """How to trust the server and, optionally, how to be trusted by it. Fields are paths of PEM files."""
 
     ca_bundle: str | None = None
-    """Certificates to trust; None takes gRPC's own roots (or `GRPC_DEFAULT_SSL_ROOTS_FILE_PATH`)."""
+    """Certificates to trust; None: BTRDB_CA_BUNDLE, else GRPC_DEFAULT_SSL_ROOTS_FILE_PATH, else the system's."""
     client_cert: str | None = None
     client_key: str | None = None
 
@@ -30,7 +36,7 @@ class ConnectionConfig:
     """Where a BTrDB server is and how to talk to it. Times are seconds."""
 
     endpoint: str
-    """`host:port`; IPv6 in brackets."""
+    """`host:port`; IPv6 in brackets. Several, with commas between them, are tried in turn."""
     api_key: str | None = field(default=None, repr=False)
     """Sent as `authorization: Bearer KEY` with every call; never shown."""
     tls: TlsConfig | None = None
@@ -57,9 +63,7 @@ class ConnectionConfig:
     """The largest reply that is accepted."""
 
     def __post_init__(self) -> None:
-        host, port = split_endpoint(self.endpoint)
-        if not 0 < port < 2**16:
-            raise InputError(f"endpoint {self.endpoint!r}: {port} is not a port")
+        hosts = [split_endpoint(endpoint)[0] for endpoint in endpoints_of(self.endpoint)]
         for name in ("connect_timeout", "request_timeout", "stream_timeout"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} is {getattr(self, name)!r} and must be more than 0 seconds")
@@ -73,16 +77,19 @@ class ConnectionConfig:
             raise InputError(f"max_in_flight is {self.max_in_flight!r} and must be at least 1")
         if self.api_key is not None and not _is_header_text(self.api_key):
             raise InputError("the API key has characters that cannot be sent (spaces, line breaks or non-ASCII text)")
-        if self.api_key and self.tls is None and not self.insecure_api_key and not is_loopback(host):
+        if self.api_key and self.tls is None and not self.insecure_api_key and not all(map(is_loopback, hosts)):
             raise InputError(
                 f"an API key would go to {self.endpoint} in clear text: turn TLS on, or set insecure_api_key "
                 "if the way there is safe by other means"
             )
 
-    @property
-    def host(self) -> str:
-        """The host of the endpoint, an IPv6 address without its brackets."""
-        return split_endpoint(self.endpoint)[0]
+
+def endpoints_of(text: str) -> tuple[str, ...]:
+    """A list of endpoints with commas or semicolons between them, in its order. Raises InputError for an empty one."""
+    endpoints = tuple(part.strip() for part in text.replace(";", ",").split(",") if part.strip())
+    if not endpoints:
+        raise InputError(f"endpoint {text!r} is not host:port")
+    return endpoints
 
 
 def split_endpoint(endpoint: str) -> tuple[str, int]:
@@ -90,7 +97,10 @@ def split_endpoint(endpoint: str) -> tuple[str, int]:
     match = _ENDPOINT.match(endpoint)
     if match is None:
         raise InputError(f"endpoint {endpoint!r} is not host:port (an IPv6 address goes in brackets)")
-    return match["six"] or match["host"], int(match["port"])
+    port = int(match["port"])
+    if not 0 < port < 2**16:
+        raise InputError(f"endpoint {endpoint!r}: {port} is not a port")
+    return match["six"] or match["host"], port
 
 
 def is_loopback(host: str) -> bool:

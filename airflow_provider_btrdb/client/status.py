@@ -13,6 +13,7 @@ import grpc
 
 from airflow_provider_btrdb.client import errors
 from airflow_provider_btrdb.client.config import ConnectionConfig
+from airflow_provider_btrdb.client.trust import source_of
 from airflow_provider_btrdb.protocol import UNKNOWN_STREAM_TEXT
 from airflow_provider_btrdb.wire import btrdb_v5_pb2 as pb
 
@@ -82,6 +83,8 @@ def _sentence(code: grpc.StatusCode, details: str, config: ConnectionConfig) -> 
 
 
 def _how(config: ConnectionConfig) -> str:
+    way = "" if config.proxy == "environment" else f", proxy {config.proxy}"
     if config.tls is None:
-        return "without TLS (does it listen there, and does it speak TLS?)"
-    return "with TLS (does it listen there, does it speak TLS, and is its certificate trusted?)"
+        return f"without TLS{way} (does it listen there, and does it speak TLS?)"
+    roots = source_of(config.tls)
+    return f"with TLS{way} (does it listen there, does it speak TLS, is its certificate trusted by {roots}?)"

@@ -1,31 +1,31 @@
 """The way every RPC takes: deadline, metadata, one budget for all attempts, errors of our own tree.
 
-Owns the channel. Knows nothing of streams, points or SQL.
+Knows nothing of channels, streams, points or SQL.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeVar
 
 import grpc
-import grpc.aio
 from tenacity import AsyncRetrying
 
-from airflow_provider_btrdb.client.channel import channel_settings
-from airflow_provider_btrdb.client.config import ConnectionConfig
+from airflow_provider_btrdb.client._aio.link import AsyncLink
+from airflow_provider_btrdb.client.config import ConnectionConfig, NewApiKey
 from airflow_provider_btrdb.client.errors import (
+    AuthenticationError,
     BTrDBError,
-    ClientUnusableError,
     RateLimitedError,
+    ServerUnavailableError,
     StreamInterruptedError,
 )
 from airflow_provider_btrdb.client.policy import PAUSES, Budget, Pacer, SpentBudget, may_repeat, retry_when
 from airflow_provider_btrdb.client.rpcs import Rpc
 from airflow_provider_btrdb.client.status import error_from_rpc, error_from_stat
-from airflow_provider_btrdb.protocol import Kind
+
+T = TypeVar("T")
 
 
 class AsyncPages:
@@ -55,27 +55,20 @@ class AsyncPages:
 
 
 class AsyncCalls:
-    """One channel and the calls over it."""
+    """The calls of one connection."""
 
-    def __init__(self, config: ConnectionConfig, pacer: Pacer | None = None) -> None:
-        settings = channel_settings(config)
-        self.pacer = pacer or Pacer(config.max_rps)
-        self._slots = asyncio.Semaphore(config.max_in_flight)
+    def __init__(
+        self, config: ConnectionConfig, *, pacer: Pacer | None = None, new_api_key: NewApiKey | None = None
+    ) -> None:
         self.config = config
-        self._metadata = settings.metadata
-        if settings.credentials is None:
-            self._channel = grpc.aio.insecure_channel(settings.target, options=settings.options)
-        else:
-            self._channel = grpc.aio.secure_channel(settings.target, settings.credentials, options=settings.options)
-        self._stubs: dict[Rpc, Any] = {}
-        self._process = os.getpid()
-        self._closed = False
+        self.pacer = pacer or Pacer(config.max_rps)
+        self.new_api_key = new_api_key
+        self._link = AsyncLink(config, new_api_key)
+        self._slots = asyncio.Semaphore(config.max_in_flight)
 
     async def close(self) -> None:
-        """Close the channel; calls under way end with an error, later ones are refused."""
-        self._closed = True
-        if os.getpid() == self._process:
-            await self._channel.close()
+        """See `AsyncLink.close`."""
+        await self._link.close()
 
     async def unary(self, rpc: Rpc, request: Any, *, uuid: str | None = None, limit: float | None = None) -> Any:
         """The reply to one request, repeated as the RPC allows. `limit` overrides `request_timeout`."""
@@ -151,45 +144,53 @@ class AsyncCalls:
 
     async def _open_once(self, rpc: Rpc, request: Any, uuid: str | None, budget: Budget) -> AsyncPages:
         """Opening counts as a call under way until the first page is there; whoever reads on may make other calls."""
-        async with self._slots:
-            await self._wait_for_turn()
+
+        async def once() -> AsyncPages:
             seconds = self._timeout(self.config.stream_timeout, budget)
-            call = self._stub(rpc)(request, timeout=seconds, metadata=self._metadata)
+            call = self._link.stub(rpc)(request, timeout=seconds, metadata=self._link.metadata)
             stream = AsyncPages(call, rpc, self.config, uuid)
             try:
                 await stream.advance()
-            except BaseException as error:
+            except BaseException:
                 stream.cancel()
-                self._note(error)
                 raise
-            self.pacer.served()
             return stream
 
+        return await self._in_turn(once)
+
     async def _attempt(self, rpc: Rpc, request: Any, uuid: str | None, budget: Budget, limit: float | None) -> Any:
-        async with self._slots:
-            await self._wait_for_turn()
+        async def once() -> Any:
             seconds = self._timeout(limit or self.config.request_timeout, budget)
             try:
-                reply = await self._stub(rpc)(request, timeout=seconds, metadata=self._metadata)
+                reply = await self._link.stub(rpc)(request, timeout=seconds, metadata=self._link.metadata)
             except grpc.RpcError as error:
-                translated = error_from_rpc(error, rpc.name, self.config, uuid)
-                self._note(translated)
-                raise translated from None
-        if reply.stat.code:
-            refused = error_from_stat(reply.stat, rpc.name, self.config, uuid)
-            self._note(refused)
-            raise refused
-        self.pacer.served()
-        return reply
+                raise error_from_rpc(error, rpc.name, self.config, uuid) from None
+            if reply.stat.code:
+                raise error_from_stat(reply.stat, rpc.name, self.config, uuid)
+            return reply
 
-    async def _wait_for_turn(self) -> None:
-        delay = self.pacer.delay()
-        if delay:
-            await asyncio.sleep(delay)
+        return await self._in_turn(once)
 
-    def _note(self, error: BaseException) -> None:
-        if isinstance(error, RateLimitedError):
-            self.pacer.refused()
+    async def _in_turn(self, once: Callable[[], Awaitable[T]]) -> T:
+        """Make a call when it is its turn, again with a newer key if there is one; what it tells helps the next."""
+        async with self._slots:
+            delay = self.pacer.delay()
+            if delay:
+                await asyncio.sleep(delay)
+            try:
+                result = await once()
+            except AuthenticationError:
+                if not await self._link.has_new_key():
+                    raise
+                result = await once()
+            except RateLimitedError:
+                self.pacer.refused()
+                raise
+            except ServerUnavailableError:
+                self._link.try_next_endpoint()
+                raise
+            self.pacer.served()
+            return result
 
     def _attempts(self, rpc: Rpc, budget: Budget) -> AsyncRetrying:
         return AsyncRetrying(stop=SpentBudget(budget), wait=PAUSES, retry=retry_when(rpc.repeat), reraise=True)
@@ -197,22 +198,3 @@ class AsyncCalls:
     def _timeout(self, seconds: float, budget: Budget) -> float:
         """What one attempt gets: its own limit, within what the budget has left where there are repeats."""
         return min(seconds, max(budget.left(), 0.001)) if self.config.retry_total else seconds
-
-    def _stub(self, rpc: Rpc) -> Any:
-        if self._closed:
-            raise ClientUnusableError("this BTrDB connection is closed", endpoint=self.config.endpoint)
-        if os.getpid() != self._process:
-            raise ClientUnusableError(
-                "this BTrDB connection was opened before the process forked: open another one in the child",
-                endpoint=self.config.endpoint,
-            )
-        stub = self._stubs.get(rpc)
-        if stub is None:
-            method = rpc.method
-            kinds = {Kind.UNARY: self._channel.unary_unary, Kind.SERVER_STREAM: self._channel.unary_stream}
-            stub = self._stubs[rpc] = kinds[method.kind](
-                method.path,
-                request_serializer=None if rpc.raw_request else method.request.SerializeToString,
-                response_deserializer=None if rpc.raw_response else method.response.FromString,
-            )
-        return stub

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
@@ -13,10 +14,12 @@ from airflow_provider_btrdb.client import bulk, codec, creates, identity, lookup
 from airflow_provider_btrdb.client._aio.calls import AsyncCalls
 from airflow_provider_btrdb.client._aio.stream import AsyncStream
 from airflow_provider_btrdb.client._aio.streamset import AsyncStreamSet
-from airflow_provider_btrdb.client.config import ConnectionConfig
+from airflow_provider_btrdb.client.config import ConnectionConfig, NewApiKey
 from airflow_provider_btrdb.client.errors import (
     AmbiguousStreamError,
     NotSupportedError,
+    PermissionDeniedError,
+    ServerUnavailableError,
     StreamExistsError,
     StreamNotFoundError,
 )
@@ -29,6 +32,7 @@ from airflow_provider_btrdb.client.models import (
     WriteResult,
     checked_annotations,
 )
+from airflow_provider_btrdb.client.trust import tls_problem
 from airflow_provider_btrdb.wire import btrdb_v5_pb2 as pb
 
 SUPPORTED_MAJOR = 5
@@ -42,10 +46,11 @@ class AsyncBTrDB:
     classes of `airflow_provider_btrdb.client.errors`.
     """
 
-    def __init__(self, config: ConnectionConfig) -> None:
+    def __init__(self, config: ConnectionConfig, *, new_api_key: NewApiKey | None = None) -> None:
         self.config = config
-        self._calls = AsyncCalls(config)
+        self._calls = AsyncCalls(config, new_api_key=new_api_key)
         self._bulk = bulk.AsyncBulk(self._calls)
+        self._serves_sql: bool | None = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.config.endpoint}>"
@@ -71,7 +76,13 @@ class AsyncBTrDB:
 
     async def check(self) -> dict[str, Any]:
         """`info()` within `connect_timeout`, and an error for a server that speaks an older protocol."""
-        reply = await self._calls.unary(rpcs.INFO, pb.InfoParams(), limit=self.config.connect_timeout)
+        try:
+            reply = await self._calls.unary(rpcs.INFO, pb.InfoParams(), limit=self.config.connect_timeout)
+        except ServerUnavailableError as error:
+            problem = None if self.config.tls is None else await asyncio.to_thread(tls_problem, self.config)
+            if problem is not None:
+                error.message = f"{error.message}; {problem}"
+            raise
         if reply.major_version < SUPPORTED_MAJOR:
             raise NotSupportedError(
                 f"the server is BTrDB {reply.major_version}.{reply.minor_version} ({reply.build}); "
@@ -264,6 +275,38 @@ class AsyncBTrDB:
 
     def _stream(self, descriptor: pb.StreamDescriptor) -> AsyncStream:
         return AsyncStream(self._calls, UUID(bytes=descriptor.uuid), descriptor)
+
+    # ------------------------------------------------------------ what there is
+
+    async def serves_sql(self) -> bool:
+        """Does the server answer SQL? Asked once; production servers may have it switched off."""
+        if self._serves_sql is None:
+            try:
+                await self.query("SELECT 1 AS one")
+            except (NotSupportedError, PermissionDeniedError):
+                self._serves_sql = False
+            else:
+                self._serves_sql = True
+        return self._serves_sql
+
+    async def list_unique_names(self, collection: str = "") -> list[str]:
+        """The names of streams in collections with this prefix, each once, sorted."""
+        return await self._unique("name", collection)
+
+    async def list_unique_units(self, collection: str = "") -> list[str]:
+        """The units of streams in collections with this prefix, each once, sorted."""
+        return await self._unique("unit", collection)
+
+    async def list_unique_annotations(self, collection: str = "") -> list[str]:
+        """The annotation keys of streams in collections with this prefix, each once, sorted."""
+        _, annotations = await self.collection_metadata(collection)
+        return sorted(annotations)
+
+    async def _unique(self, tag: str, collection: str) -> list[str]:
+        if await self.serves_sql():
+            statement = f"SELECT DISTINCT {tag} AS value FROM streams WHERE starts_with(collection, $1)"  # noqa: S608
+            return sorted([row["value"] async for row in self.query_iter(statement, [collection])])
+        return sorted({stream.tags[tag] or "" async for stream in self.lookup_iter(collection)})
 
     async def _is_there(self, identifier: UUID | str) -> bool:
         try:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any
@@ -14,10 +16,12 @@ from airflow_provider_btrdb.client import bulk, codec, creates, identity, lookup
 from airflow_provider_btrdb.client._sync.calls import Calls
 from airflow_provider_btrdb.client._sync.stream import Stream
 from airflow_provider_btrdb.client._sync.streamset import StreamSet
-from airflow_provider_btrdb.client.config import ConnectionConfig
+from airflow_provider_btrdb.client.config import ConnectionConfig, NewApiKey
 from airflow_provider_btrdb.client.errors import (
     AmbiguousStreamError,
     NotSupportedError,
+    PermissionDeniedError,
+    ServerUnavailableError,
     StreamExistsError,
     StreamNotFoundError,
 )
@@ -30,6 +34,7 @@ from airflow_provider_btrdb.client.models import (
     WriteResult,
     checked_annotations,
 )
+from airflow_provider_btrdb.client.trust import tls_problem
 from airflow_provider_btrdb.wire import btrdb_v5_pb2 as pb
 
 SUPPORTED_MAJOR = 5
@@ -43,10 +48,11 @@ class BTrDB:
     classes of `airflow_provider_btrdb.client.errors`.
     """
 
-    def __init__(self, config: ConnectionConfig) -> None:
+    def __init__(self, config: ConnectionConfig, *, new_api_key: NewApiKey | None = None) -> None:
         self.config = config
-        self._calls = Calls(config)
+        self._calls = Calls(config, new_api_key=new_api_key)
         self._bulk = bulk.Bulk(self._calls)
+        self._serves_sql: bool | None = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.config.endpoint}>"
@@ -72,7 +78,13 @@ class BTrDB:
 
     def check(self) -> dict[str, Any]:
         """`info()` within `connect_timeout`, and an error for a server that speaks an older protocol."""
-        reply = self._calls.unary(rpcs.INFO, pb.InfoParams(), limit=self.config.connect_timeout)
+        try:
+            reply = self._calls.unary(rpcs.INFO, pb.InfoParams(), limit=self.config.connect_timeout)
+        except ServerUnavailableError as error:
+            problem = None if self.config.tls is None else tls_problem(self.config)
+            if problem is not None:
+                error.message = f"{error.message}; {problem}"
+            raise
         if reply.major_version < SUPPORTED_MAJOR:
             raise NotSupportedError(
                 f"the server is BTrDB {reply.major_version}.{reply.minor_version} ({reply.build}); "
@@ -261,6 +273,38 @@ class BTrDB:
 
     def _stream(self, descriptor: pb.StreamDescriptor) -> Stream:
         return Stream(self._calls, UUID(bytes=descriptor.uuid), descriptor)
+
+    # ------------------------------------------------------------ what there is
+
+    def serves_sql(self) -> bool:
+        """Does the server answer SQL? Asked once; production servers may have it switched off."""
+        if self._serves_sql is None:
+            try:
+                self.query("SELECT 1 AS one")
+            except (NotSupportedError, PermissionDeniedError):
+                self._serves_sql = False
+            else:
+                self._serves_sql = True
+        return self._serves_sql
+
+    def list_unique_names(self, collection: str = "") -> list[str]:
+        """The names of streams in collections with this prefix, each once, sorted."""
+        return self._unique("name", collection)
+
+    def list_unique_units(self, collection: str = "") -> list[str]:
+        """The units of streams in collections with this prefix, each once, sorted."""
+        return self._unique("unit", collection)
+
+    def list_unique_annotations(self, collection: str = "") -> list[str]:
+        """The annotation keys of streams in collections with this prefix, each once, sorted."""
+        _, annotations = self.collection_metadata(collection)
+        return sorted(annotations)
+
+    def _unique(self, tag: str, collection: str) -> list[str]:
+        if self.serves_sql():
+            statement = f"SELECT DISTINCT {tag} AS value FROM streams WHERE starts_with(collection, $1)"  # noqa: S608
+            return sorted([row["value"] for row in self.query_iter(statement, [collection])])
+        return sorted({stream.tags[tag] or "" for stream in self.lookup_iter(collection)})
 
     def _is_there(self, identifier: UUID | str) -> bool:
         try:

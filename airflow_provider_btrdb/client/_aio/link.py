@@ -1,0 +1,81 @@
+"""The channels of a connection: one for each endpoint, the API key that travels with every call, and their end."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from airflow_provider_btrdb.client.channel import bearer, channel_settings
+from airflow_provider_btrdb.client.config import ConnectionConfig, NewApiKey
+from airflow_provider_btrdb.client.errors import ClientUnusableError
+from airflow_provider_btrdb.client.rpcs import Rpc
+from airflow_provider_btrdb.protocol import Kind
+
+
+class AsyncLink:
+    """How calls reach the server. Channels connect when they are first used, so making a link does no I/O."""
+
+    def __init__(self, config: ConnectionConfig, new_api_key: NewApiKey | None) -> None:
+        settings = channel_settings(config)
+        self.metadata = bearer(config.api_key)
+        self._api_key = config.api_key
+        self._new_api_key = new_api_key
+        self._endpoint = config.endpoint
+        if settings.credentials is None:
+            self._channels = [grpc.aio.insecure_channel(name, options=settings.options) for name in settings.targets]
+        else:
+            self._channels = [
+                grpc.aio.secure_channel(name, settings.credentials, options=settings.options)
+                for name in settings.targets
+            ]
+        self._at = 0
+        self._stubs: dict[tuple[int, Rpc], Any] = {}
+        self._process = os.getpid()
+        self._closed = False
+
+    async def close(self) -> None:
+        """Close the channels; calls under way end with an error, later ones are refused."""
+        self._closed = True
+        if os.getpid() == self._process:
+            for channel in self._channels:
+                await channel.close()
+
+    def stub(self, rpc: Rpc) -> Any:
+        """What makes the call. Raises ClientUnusableError after `close` and after a fork."""
+        if self._closed:
+            raise ClientUnusableError("this BTrDB connection is closed", endpoint=self._endpoint)
+        if os.getpid() != self._process:
+            raise ClientUnusableError(
+                "this BTrDB connection was opened before the process forked: open another one in the child",
+                endpoint=self._endpoint,
+            )
+        stub = self._stubs.get((self._at, rpc))
+        if stub is None:
+            method, channel = rpc.method, self._channels[self._at]
+            kinds = {Kind.UNARY: channel.unary_unary, Kind.SERVER_STREAM: channel.unary_stream}
+            stub = self._stubs[self._at, rpc] = kinds[method.kind](
+                method.path,
+                request_serializer=None if rpc.raw_request else method.request.SerializeToString,
+                response_deserializer=None if rpc.raw_response else method.response.FromString,
+            )
+        return stub
+
+    def try_next_endpoint(self) -> None:
+        """The endpoint in use does not answer: the next call goes to the next one of the list."""
+        self._at = (self._at + 1) % len(self._channels)
+
+    async def has_new_key(self) -> bool:
+        """After a refused key: is there another one? It is used from then on."""
+        if self._new_api_key is None:
+            return False
+        key: Any = self._new_api_key()
+        if inspect.isawaitable(key):
+            key = await key
+        if key == self._api_key:
+            return False
+        self._api_key, self.metadata = key, bearer(key)
+        return True
