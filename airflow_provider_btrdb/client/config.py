@@ -6,7 +6,7 @@ import ipaddress
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from airflow_provider_btrdb.client.errors import InputError
 
@@ -61,6 +61,9 @@ class ConnectionConfig:
     """Calls started in one second; None is no limit. After the server asked for fewer, fewer are started anyway."""
     max_message_bytes: int = 64 * 2**20
     """The largest reply that is accepted."""
+
+    arrow: Literal["auto", "on", "off"] = "auto"
+    """Read points in Arrow: always, never, or when pyarrow is loaded anyway; in all cases only if the server can."""
 
     def __post_init__(self) -> None:
         hosts = [split_endpoint(endpoint)[0] for endpoint in endpoints_of(self.endpoint)]

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from airflow_provider_btrdb.client.errors import ProtocolError
 from airflow_provider_btrdb.client.models import Points, Windows
-from airflow_provider_btrdb.client.pages import Page, T, decode_points, decode_windows
+from airflow_provider_btrdb.client.pages import Page, T, decode_arrow_points, decode_points, decode_windows
 from airflow_provider_btrdb.wire import btrdb_v5_pb2 as pb
 
 
@@ -32,8 +32,8 @@ class Cursor(ABC, Generic[T]):
         """The request for all that has not been handed out yet; called once for each attempt."""
 
     @abstractmethod
-    def decode(self, data: bytes) -> Page[T]:
-        """The bytes of a reply -> a page."""
+    def decode(self, reply: Any) -> Page[T]:
+        """A reply (bytes, or for Arrow a message) -> a page."""
 
     @abstractmethod
     def accept(self, page: Page[T]) -> T:
@@ -60,15 +60,15 @@ class PointCursor(Cursor[Points]):
         self._delivered_at_last = 0
         self._to_skip = 0
 
-    def request(self) -> pb.RawValuesParams:
+    def request(self) -> Any:
         """From the last time on, if there is one."""
         self._to_skip = self._delivered_at_last
         start = self.start if self._last is None else self._last
         return pb.RawValuesParams(uuid=self.uuid.bytes, start=start, end=self.end, version_major=self.version)
 
-    def decode(self, data: bytes) -> Page[Points]:
+    def decode(self, reply: Any) -> Page[Points]:
         """See `pages`."""
-        return decode_points(data)
+        return decode_points(reply)
 
     def accept(self, page: Page[Points]) -> Points:
         """The points that were not handed out yet."""
@@ -98,6 +98,21 @@ class PointCursor(Cursor[Points]):
             raise self.wrong("its points are out of order or outside the range asked for")
 
 
+class ArrowPointCursor(PointCursor):
+    """A read of raw points in Arrow."""
+
+    def request(self) -> Any:
+        """The same as for RawPoints."""
+        plain = super().request()
+        return pb.ArrowRawValuesParams(
+            uuid=plain.uuid, start=plain.start, end=plain.end, version_major=plain.version_major
+        )
+
+    def decode(self, reply: Any) -> Page[Points]:
+        """See `pages`."""
+        return decode_arrow_points(reply)
+
+
 class WindowCursor(Cursor[Windows]):
     """A read of windows of one width; every start is `start_ns` plus a multiple of `width_ns`."""
 
@@ -120,9 +135,9 @@ class WindowCursor(Cursor[Windows]):
             return pb.AlignedWindowsParams(**common, point_width=self._point_width)
         return pb.WindowsParams(**common, width=self._width)
 
-    def decode(self, data: bytes) -> Page[Windows]:
+    def decode(self, reply: Any) -> Page[Windows]:
         """See `pages`."""
-        return decode_windows(data)
+        return decode_windows(reply)
 
     def accept(self, page: Page[Windows]) -> Windows:
         """All windows of a page."""

@@ -15,6 +15,7 @@ from uuid import UUID
 import numpy as np
 from google.protobuf.message import DecodeError
 
+from airflow_provider_btrdb.client.columns import joined_points
 from airflow_provider_btrdb.client.errors import ProtocolError
 from airflow_provider_btrdb.client.models import MergePolicy, Points, Windows
 from airflow_provider_btrdb.wire import btrdb_v5_pb2 as pb
@@ -65,6 +66,33 @@ def decode_points(data: bytes) -> Page[Points]:
     times = np.fromiter((point.time for point in message.values), np.int64, size)
     values = np.fromiter((point.value for point in message.values), np.float64, size)
     return Page(Points(times, values), message.version_major, _stat(message))
+
+
+def decode_arrow_points(message: pb.ArrowRawValuesResponse) -> Page[Points]:
+    """An ArrowRawValuesResponse -> a page. Raises ProtocolError for bytes that are no table of times and values."""
+    import pyarrow as pa
+
+    pages = []
+    try:
+        for batch in pa.ipc.open_stream(message.arrow_bytes) if message.arrow_bytes else ():
+            times, values = batch.column(0), batch.column(1)
+            if times.type != pa.timestamp("ns", tz="UTC") or values.type != pa.float64():
+                raise pa.ArrowInvalid(f"its columns are {times.type} and {values.type}")
+            pages.append(Points(_buffer(times, np.int64), _buffer(values, np.float64)))
+    except (pa.ArrowException, IndexError) as error:
+        raise ProtocolError(
+            f"the server sent an Arrow page that cannot be read: {error}", method="ArrowRawValues"
+        ) from None
+    return Page(joined_points(pages), message.version_major, _stat(message))
+
+
+def _buffer(array: Any, kind: type[Any]) -> Any:
+    """The values of an Arrow array without nulls, where they lie. (`to_numpy` would import pandas if it is there.)"""
+    if array.null_count:
+        raise IndexError("there are nulls in it")
+    if len(array) == 0:  # an empty array may have no buffer
+        return np.empty(0, kind)
+    return np.frombuffer(array.buffers()[1], kind, len(array), array.offset * 8)
 
 
 def decode_windows(data: bytes) -> Page[Windows]:

@@ -41,6 +41,7 @@ INSERT_ONCE: Final = Rpc(METHODS["Insert"], Repeat.NO, raw_request=True)
 INSERT_AGAIN: Final = Rpc(METHODS["Insert"], Repeat.YES, raw_request=True)
 """Merge policies "equal", "retain" and "replace": the second time changes nothing."""
 
+ARROW_RAW_VALUES: Final = Rpc(METHODS["ArrowRawValues"], Repeat.RESUME)
 WINDOWS: Final = Rpc(METHODS["Windows"], Repeat.RESUME, raw_response=True)
 ALIGNED_WINDOWS: Final = Rpc(METHODS["AlignedWindows"], Repeat.RESUME, raw_response=True)
 NEAREST: Final = Rpc(METHODS["Nearest"], Repeat.YES)

@@ -6,9 +6,10 @@ import re
 from typing import Any
 from uuid import uuid4
 
+import numpy as np
 import pytest
 
-from airflow_provider_btrdb.client import errors
+from airflow_provider_btrdb.client import Points, connect, connect_async, errors
 from airflow_provider_btrdb.client.models import Point
 
 pytestmark = pytest.mark.anyio
@@ -178,3 +179,27 @@ async def test_what_is_not_begun_in_time_fails_and_is_named(db: Any, done: Any, 
     assert {result.outcome for result in results} == {"failed"}
     assert "not tried" in str(results[0].error)
     assert await done(db.count_streams(collection)) == 0
+
+
+async def test_arrow_and_raw_points_read_the_same(target: Any, one_loop: None, collection: str) -> None:
+    rng = np.random.default_rng(7)
+    points = Points.from_columns(
+        np.sort(rng.integers(-(2**60), 2**61, 120_000) // 10**13 * 10**13),
+        rng.choice([0.0, -0.0, 1.5, 5e-324], 120_000),
+    )
+    results = []
+    for arrow in ("on", "off"):
+        with connect(target.endpoint, target.api_key, arrow=arrow) as db:
+            if not results:
+                stream = db.create(uuid4(), collection, {"name": "x"})
+                stream.insert(points)
+                empty = db.create(uuid4(), collection, {"name": "empty"})
+            assert len(db.stream_from_uuid(empty.uuid).values()) == 0
+            results.append(db.stream_from_uuid(stream.uuid).values())
+            results.append(db.stream_from_uuid(stream.uuid).values(-(2**59), 2**60, version=12))
+        async with await connect_async(target.endpoint, target.api_key, arrow=arrow) as other:
+            results.append(await (await other.stream_from_uuid(stream.uuid)).values())
+    assert results[0] == points
+    assert results[2] == results[0] == results[3] == results[5]
+    assert results[1] == results[4]
+    assert 0 < len(results[1]) < len(points)

@@ -72,12 +72,12 @@ class AsyncBTrDB:
 
     async def info(self) -> dict[str, Any]:
         """What the server says of itself: majorVersion, minorVersion, build, proxy."""
-        return _as_dict(await self._calls.unary(rpcs.INFO, pb.InfoParams()))
+        return _as_dict(await self._calls.info())
 
     async def check(self) -> dict[str, Any]:
         """`info()` within `connect_timeout`, and an error for a server that speaks an older protocol."""
         try:
-            reply = await self._calls.unary(rpcs.INFO, pb.InfoParams(), limit=self.config.connect_timeout)
+            reply = await self._calls.info(self.config.connect_timeout)
         except ServerUnavailableError as error:
             problem = None if self.config.tls is None else await asyncio.to_thread(tls_problem, self.config)
             if problem is not None:

@@ -12,7 +12,7 @@ from airflow_provider_btrdb.client._aio.calls import AsyncCalls
 from airflow_provider_btrdb.client._aio.reads import resumed
 from airflow_provider_btrdb.client.codec import from_key_values
 from airflow_provider_btrdb.client.columns import check_insertable, in_batches, joined_points, joined_windows
-from airflow_provider_btrdb.client.cursor import PointCursor, WindowCursor
+from airflow_provider_btrdb.client.cursor import ArrowPointCursor, PointCursor, WindowCursor
 from airflow_provider_btrdb.client.errors import (
     BTrDBError,
     InsertInterruptedError,
@@ -127,8 +127,9 @@ class AsyncStream:
         A read that breaks off goes on after the last point that was handed out: no gap, no point twice.
         """
         start_ns, end_ns = time_range(start, end)
-        cursor = PointCursor(self._uuid, start_ns, end_ns, version)
-        async for points in resumed(self._calls, rpcs.RAW_VALUES, cursor):
+        arrow = await self._calls.prefers_arrow()
+        make, rpc = (ArrowPointCursor, rpcs.ARROW_RAW_VALUES) if arrow else (PointCursor, rpcs.RAW_VALUES)
+        async for points in resumed(self._calls, rpc, make(self._uuid, start_ns, end_ns, version)):
             yield points
 
     async def windows(self, start: TimeLike, end: TimeLike, width: int, depth: int = 0, version: int = 0) -> Windows:

@@ -74,12 +74,12 @@ class BTrDB:
 
     def info(self) -> dict[str, Any]:
         """What the server says of itself: majorVersion, minorVersion, build, proxy."""
-        return _as_dict(self._calls.unary(rpcs.INFO, pb.InfoParams()))
+        return _as_dict(self._calls.info())
 
     def check(self) -> dict[str, Any]:
         """`info()` within `connect_timeout`, and an error for a server that speaks an older protocol."""
         try:
-            reply = self._calls.unary(rpcs.INFO, pb.InfoParams(), limit=self.config.connect_timeout)
+            reply = self._calls.info(self.config.connect_timeout)
         except ServerUnavailableError as error:
             problem = None if self.config.tls is None else tls_problem(self.config)
             if problem is not None:

@@ -13,7 +13,7 @@ from airflow_provider_btrdb.client._sync.calls import Calls
 from airflow_provider_btrdb.client._sync.reads import resumed
 from airflow_provider_btrdb.client.codec import from_key_values
 from airflow_provider_btrdb.client.columns import check_insertable, in_batches, joined_points, joined_windows
-from airflow_provider_btrdb.client.cursor import PointCursor, WindowCursor
+from airflow_provider_btrdb.client.cursor import ArrowPointCursor, PointCursor, WindowCursor
 from airflow_provider_btrdb.client.errors import (
     BTrDBError,
     InsertInterruptedError,
@@ -128,8 +128,9 @@ class Stream:
         A read that breaks off goes on after the last point that was handed out: no gap, no point twice.
         """
         start_ns, end_ns = time_range(start, end)
-        cursor = PointCursor(self._uuid, start_ns, end_ns, version)
-        for points in resumed(self._calls, rpcs.RAW_VALUES, cursor):
+        arrow = self._calls.prefers_arrow()
+        make, rpc = (ArrowPointCursor, rpcs.ARROW_RAW_VALUES) if arrow else (PointCursor, rpcs.RAW_VALUES)
+        for points in resumed(self._calls, rpc, make(self._uuid, start_ns, end_ns, version)):
             yield points
 
     def windows(self, start: TimeLike, end: TimeLike, width: int, depth: int = 0, version: int = 0) -> Windows:
