@@ -45,7 +45,7 @@ _PIECE = re.compile(
         | \$(?P<tag> (?: {_LETTER} (?: {_LETTER} | [0-9] )*+ )? )\$ .*? (?: \$(?P=tag)\$ | \Z )
       )
     | (?P<word> (?: {_LETTER} | [0-9] ) (?: {_LETTER} | [0-9$] )*+ )
-    | (?P<native> \$[0-9]{1, 9}+ )
+    | (?P<native> \$[0-9]{{1,9}}+ )
     | (?P<percent> %% )
     | (?P<format> %s )
     | (?P<pyformat> %\([^()]++\)s )
