@@ -39,11 +39,12 @@ SELECT s.sid, s.version, s.collection, c.* FROM btrdb.stream s LEFT JOIN LATERAL
      WHERE sid = s.sid AND vto = {LIVE} AND tmin > %s ORDER BY tmin LIMIT {NEIGHBOURS})
 ) c ON true WHERE s.uuid = %s ORDER BY c.tmin
 """  # noqa: S608 - our own constants: a parameter would hide the partial index from the planner
+# `%b` asks for PostgreSQL's binary form: as text, chunks would be escaped byte by byte.
 _REWRITE = """
 WITH dead AS (UPDATE btrdb.chunk SET vto = %(version)s WHERE cid = ANY(%(dead)s))
 INSERT INTO btrdb.chunk (sid, tmin, tmax, n, vfrom, vto, data)
 SELECT %(sid)s, tmin, tmax, n, %(version)s, %(live)s, data
-FROM unnest(%(tmins)s::bigint[], %(tmaxs)s::bigint[], %(counts)s::int[], %(data)s::bytea[])
+FROM unnest(%(tmins)s::bigint[], %(tmaxs)s::bigint[], %(counts)s::int[], %(data)b::bytea[])
     AS fresh (tmin, tmax, n, data)
 """
 # One statement is one trip and one commit.
