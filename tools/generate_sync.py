@@ -20,7 +20,7 @@ RULES = [
     (r"async with", "with"),
     (r"\bimport asyncio\n", "import threading\nimport time\n"),
     (r"\basyncio\.sleep\b", "time.sleep"),
-    (r"\basyncio\.Semaphore\b", "threading.Semaphore"),
+    (r"\basyncio\.(Semaphore|Event)\b", r"threading.\1"),
     (r"await ", ""),
     (r"\baiter\(", "iter("),
     (r"\banext\(", "next("),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
+from typing import Any
 
 import numpy as np
 
@@ -60,3 +61,23 @@ def joined_windows(pages: Sequence[Windows]) -> Windows:
         return pages[0]
     names = [field.name for field in fields(Windows)]
     return Windows(*(np.concatenate([getattr(page, name) for page in pages]) for name in names))
+
+
+def without(points: Points, known: Points) -> Points:
+    """The points that are not among the known ones, each known point taking away one equal point; in their order."""
+    if len(points) == 0 or len(known) == 0:
+        return points
+    ours, theirs = _numbered(points), _numbered(known)
+    new = ~np.isin(ours, theirs)
+    return Points(points.times[new], points.values[new])
+
+
+def _numbered(points: Points) -> Any:
+    """Every point as one comparable item: time, bits of the value, and how many equal ones stand before it."""
+    rows = np.empty(len(points), np.dtype([("time", ">i8"), ("bits", ">u8"), ("nth", ">u8")]))
+    order = np.lexsort((points.values.view(np.uint64), points.times))
+    times, bits = points.times[order], points.values.view(np.uint64)[order]
+    first = np.r_[True, (times[1:] != times[:-1]) | (bits[1:] != bits[:-1])]
+    nth = np.arange(len(points)) - np.maximum.accumulate(np.where(first, np.arange(len(points)), 0))
+    rows["time"][order], rows["bits"][order], rows["nth"][order] = times, bits, nth
+    return rows.view("V24")

@@ -17,7 +17,7 @@ from google.protobuf.message import DecodeError
 
 from airflow_provider_btrdb.client.columns import joined_points
 from airflow_provider_btrdb.client.errors import ProtocolError
-from airflow_provider_btrdb.client.models import MergePolicy, Points, Windows
+from airflow_provider_btrdb.client.models import MergePolicy, Points, Windows, needed
 from airflow_provider_btrdb.wire import btrdb_v5_pb2 as pb
 
 T = TypeVar("T", Points, Windows)
@@ -70,20 +70,22 @@ def decode_points(data: bytes) -> Page[Points]:
 
 def decode_arrow_points(message: pb.ArrowRawValuesResponse) -> Page[Points]:
     """An ArrowRawValuesResponse -> a page. Raises ProtocolError for bytes that are no table of times and values."""
-    import pyarrow as pa
+    return Page(arrow_points(message.arrow_bytes, "ArrowRawValues"), message.version_major, _stat(message))
 
-    pages = []
+
+def arrow_points(data: bytes, method: str) -> Points:
+    """An Arrow IPC stream with a column of times and one of values, in that order. Raises ProtocolError."""
+    pa = needed("pyarrow", "arrow")
+    batches = []
     try:
-        for batch in pa.ipc.open_stream(message.arrow_bytes) if message.arrow_bytes else ():
+        for batch in pa.ipc.open_stream(data) if data else ():
             times, values = batch.column(0), batch.column(1)
             if times.type != pa.timestamp("ns", tz="UTC") or values.type != pa.float64():
                 raise pa.ArrowInvalid(f"its columns are {times.type} and {values.type}")
-            pages.append(Points(_buffer(times, np.int64), _buffer(values, np.float64)))
+            batches.append(Points(_buffer(times, np.int64), _buffer(values, np.float64)))
     except (pa.ArrowException, IndexError) as error:
-        raise ProtocolError(
-            f"the server sent an Arrow page that cannot be read: {error}", method="ArrowRawValues"
-        ) from None
-    return Page(joined_points(pages), message.version_major, _stat(message))
+        raise ProtocolError(f"the server sent an Arrow page that cannot be read: {error}", method=method) from None
+    return joined_points(batches)
 
 
 def _buffer(array: Any, kind: type[Any]) -> Any:

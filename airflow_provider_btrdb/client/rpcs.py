@@ -47,6 +47,8 @@ ALIGNED_WINDOWS: Final = Rpc(METHODS["AlignedWindows"], Repeat.RESUME, raw_respo
 NEAREST: Final = Rpc(METHODS["Nearest"], Repeat.YES)
 CHANGES: Final = Rpc(METHODS["Changes"], Repeat.UNTIL_FIRST_ROW)
 FLUSH: Final = Rpc(METHODS["Flush"], Repeat.YES)
+SUBSCRIBE: Final = Rpc(METHODS["Subscribe"], Repeat.NO)
+"""Reopened by the loop of the subscription, which closes the gap."""
 SET_TAGS: Final = Rpc(METHODS["SetStreamTags"], Repeat.VERIFY)
 SET_ANNOTATIONS: Final = Rpc(METHODS["SetStreamAnnotations"], Repeat.VERIFY)
 OBLITERATE: Final = Rpc(METHODS["Obliterate"], Repeat.VERIFY)

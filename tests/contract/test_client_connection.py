@@ -123,7 +123,9 @@ async def test_what_is_wrong_with_a_certificate_is_said(
 def test_talking_past_each_other(target: Any, tls_endpoint: str) -> None:
     with pytest.raises(errors.ServerUnavailableError, match="no TLS is spoken there"):
         connect(target.endpoint, target.api_key, True, retry_total=0)
-    with pytest.raises(errors.ServerUnavailableError, match=r"without TLS .does it listen there, and does it speak TLS"):
+    with pytest.raises(
+        errors.ServerUnavailableError, match=r"without TLS .does it listen there, and does it speak TLS"
+    ):
         connect(tls_endpoint, "tls-key", retry_total=0)
 
 

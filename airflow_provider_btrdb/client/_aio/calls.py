@@ -152,6 +152,11 @@ class AsyncCalls:
                     stream.cancel()
         raise AssertionError("tenacity ended without a result or an error")
 
+    def start(self, rpc: Rpc, requests: Any, seconds: float) -> AsyncPages:
+        """A call in both directions, without waiting for its first page; it ends after `seconds` at the latest."""
+        call = self._link.stub(rpc)(requests, timeout=seconds, metadata=self._link.metadata)
+        return AsyncPages(call, rpc, self.config, None)
+
     async def open(
         self, rpc: Rpc, request: Any, budget: Budget, *, uuid: str | None = None, after: BTrDBError | None = None
     ) -> AsyncPages:

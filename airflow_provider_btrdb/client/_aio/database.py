@@ -14,9 +14,11 @@ from airflow_provider_btrdb.client import bulk, codec, creates, identity, lookup
 from airflow_provider_btrdb.client._aio.calls import AsyncCalls
 from airflow_provider_btrdb.client._aio.stream import AsyncStream
 from airflow_provider_btrdb.client._aio.streamset import AsyncStreamSet
+from airflow_provider_btrdb.client._aio.subscription import subscription
 from airflow_provider_btrdb.client.config import ConnectionConfig, NewApiKey
 from airflow_provider_btrdb.client.errors import (
     AmbiguousStreamError,
+    InputError,
     NotSupportedError,
     PermissionDeniedError,
     ServerUnavailableError,
@@ -31,6 +33,7 @@ from airflow_provider_btrdb.client.models import (
     StreamSpec,
     WriteResult,
     checked_annotations,
+    needed,
 )
 from airflow_provider_btrdb.client.trust import tls_problem
 from airflow_provider_btrdb.wire import btrdb_v5_pb2 as pb
@@ -275,6 +278,20 @@ class AsyncBTrDB:
 
     def _stream(self, descriptor: pb.StreamDescriptor) -> AsyncStream:
         return AsyncStream(self._calls, UUID(bytes=descriptor.uuid), descriptor)
+
+    async def subscribe(self, *streams: AsyncStream | UUID | str) -> AsyncIterator[tuple[UUID, Points]]:
+        """Points of these streams as they are inserted, from now on: pairs of a uuid and points in the order received.
+
+        Never ends by itself; close the iterator. A call that breaks is made again, and every five minutes a fresh
+        one replaces it; what was inserted in between is read and handed out then. No point is lost; around such a
+        change one may come twice. Raises StreamNotFoundError, and MissingExtraError without pyarrow.
+        """
+        uuids = [stream.uuid if isinstance(stream, AsyncStream) else identity.parse_uuid(stream) for stream in streams]
+        if not uuids:
+            raise InputError("there is nothing to subscribe to: name at least one stream")
+        needed("pyarrow", "arrow")
+        async for item in subscription(self._calls, uuids):
+            yield item
 
     # ------------------------------------------------------------ what there is
 

@@ -261,6 +261,13 @@ class AsyncStream:
             version = int(reply.version_major)
         return version
 
+    async def subscribe(self) -> AsyncIterator[Points]:
+        """Points of this stream as they are inserted, from now on; see `BTrDB.subscribe`."""
+        from airflow_provider_btrdb.client._aio.subscription import subscription
+
+        async for _, points in subscription(self._calls, [self._uuid]):
+            yield points
+
     async def delete(self, start: TimeLike, end: TimeLike, *, repeat: bool = True) -> int:
         """Remove the points with start <= time < end; returns the new version (there is one even if nothing matched).
 

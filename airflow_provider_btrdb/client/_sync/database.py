@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any
 from uuid import UUID
 
+from airflow_provider_btrdb.client._sync.subscription import subscription
 from google.protobuf.json_format import MessageToDict
 
 from airflow_provider_btrdb.client import bulk, codec, creates, identity, lookups, rpcs, writes
@@ -19,6 +20,7 @@ from airflow_provider_btrdb.client._sync.streamset import StreamSet
 from airflow_provider_btrdb.client.config import ConnectionConfig, NewApiKey
 from airflow_provider_btrdb.client.errors import (
     AmbiguousStreamError,
+    InputError,
     NotSupportedError,
     PermissionDeniedError,
     ServerUnavailableError,
@@ -33,6 +35,7 @@ from airflow_provider_btrdb.client.models import (
     StreamSpec,
     WriteResult,
     checked_annotations,
+    needed,
 )
 from airflow_provider_btrdb.client.trust import tls_problem
 from airflow_provider_btrdb.wire import btrdb_v5_pb2 as pb
@@ -273,6 +276,20 @@ class BTrDB:
 
     def _stream(self, descriptor: pb.StreamDescriptor) -> Stream:
         return Stream(self._calls, UUID(bytes=descriptor.uuid), descriptor)
+
+    def subscribe(self, *streams: Stream | UUID | str) -> Iterator[tuple[UUID, Points]]:
+        """Points of these streams as they are inserted, from now on: pairs of a uuid and points in the order received.
+
+        Never ends by itself; close the iterator. A call that breaks is made again, and every five minutes a fresh
+        one replaces it; what was inserted in between is read and handed out then. No point is lost; around such a
+        change one may come twice. Raises StreamNotFoundError, and MissingExtraError without pyarrow.
+        """
+        uuids = [stream.uuid if isinstance(stream, Stream) else identity.parse_uuid(stream) for stream in streams]
+        if not uuids:
+            raise InputError("there is nothing to subscribe to: name at least one stream")
+        needed("pyarrow", "arrow")
+        for item in subscription(self._calls, uuids):
+            yield item
 
     # ------------------------------------------------------------ what there is
 

@@ -54,7 +54,11 @@ class Link:
         stub = self._stubs.get((self._at, rpc))
         if stub is None:
             method, channel = rpc.method, self._channels[self._at]
-            kinds = {Kind.UNARY: channel.unary_unary, Kind.SERVER_STREAM: channel.unary_stream}
+            kinds = {
+                Kind.UNARY: channel.unary_unary,
+                Kind.SERVER_STREAM: channel.unary_stream,
+                Kind.BIDI_STREAM: channel.stream_stream,
+            }
             stub = self._stubs[self._at, rpc] = kinds[method.kind](
                 method.path,
                 request_serializer=None if rpc.raw_request else method.request.SerializeToString,

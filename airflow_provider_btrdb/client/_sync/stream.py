@@ -260,6 +260,13 @@ class Stream:
             version = int(reply.version_major)
         return version
 
+    def subscribe(self) -> Iterator[Points]:
+        """Points of this stream as they are inserted, from now on; see `BTrDB.subscribe`."""
+        from airflow_provider_btrdb.client._sync.subscription import subscription
+
+        for _, points in subscription(self._calls, [self._uuid]):
+            yield points
+
     def delete(self, start: TimeLike, end: TimeLike, *, repeat: bool = True) -> int:
         """Remove the points with start <= time < end; returns the new version (there is one even if nothing matched).
 
