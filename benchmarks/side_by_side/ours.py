@@ -1,0 +1,143 @@
+"""The work done by `airflow_provider_btrdb.client`."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from airflow_provider_btrdb.client import Points, connect
+from side_by_side import data, work
+
+
+class _Ours(work.Work):
+    def __init__(self, size: int, endpoint: str, api_key: str | None) -> None:
+        super().__init__(size, endpoint, api_key)
+        self.db = connect(endpoint, api_key)
+
+    def close(self) -> None:
+        self.db.close()
+
+
+class Create(_Ours, work.Create):
+    """Rows of a manifest without uuids: every collection is looked up, every uuid derived."""
+
+    def run(self) -> None:
+        self.result = self.db.create_many(self.rows)
+
+    def uuids(self) -> list[UUID]:
+        assert all(result.outcome == "created" for result in self.result)
+        return [result.uuid for result in self.result]
+
+
+class Lookup(_Ours, work.Lookup):
+    """All streams in a list, and every value of each read."""
+
+    def run(self) -> None:
+        self.result = [
+            (stream.uuid, stream.collection, stream.tags, stream.annotations)
+            for stream in self.db.streams_in_collection(data.collection(self.size))
+        ]
+
+
+class LookupCount(_Ours, work.Work):
+    def run(self) -> None:
+        self.result = self.db.count_streams(data.collection(self.size))
+
+    def compare(self) -> int:
+        assert self.result == self.size
+        return self.size
+
+
+class _Compared(_Ours, work.Work):
+    """Compares while it runs, as it keeps nothing; what is compared with is made before the memory is measured."""
+
+    def prepare(self) -> None:
+        self.expected = [self.item(number) for number in range(min(self.size, data.RECORDED))]
+
+    def item(self, number: int) -> Any:
+        raise NotImplementedError
+
+    def compare(self) -> int:
+        assert self.result == self.size
+        return self.size
+
+
+class LookupIter(_Compared):
+    def item(self, number: int) -> data.StreamValues:
+        return data.stream(number, data.collection(self.size))
+
+    def run(self) -> None:
+        self.result = 0
+        for stream in self.db.lookup_iter(data.collection(self.size)):
+            found = (stream.uuid, stream.collection, stream.tags, stream.annotations)
+            assert found == self.expected[self.result % data.RECORDED]
+            self.result += 1
+
+
+class Sql(_Ours, work.Sql):
+    def run(self) -> None:
+        self.result = self.db.query(self.STATEMENT, [self.size])
+
+
+class SqlIter(_Compared):
+    def item(self, number: int) -> dict[str, Any]:
+        return data.row(number)
+
+    def run(self) -> None:
+        self.result = 0
+        for row in self.db.query_iter(work.Sql.STATEMENT, [self.size]):
+            assert row == self.expected[self.result % data.RECORDED]
+            self.result += 1
+
+
+class Values(_Ours, work.Values):
+    def run(self) -> None:
+        stream = self.db.stream_from_uuid(data.STREAM)
+        self.result = stream.values(data.FIRST_NS, data.end_ns(self.size))
+
+    def columns(self) -> tuple[Any, Any]:
+        return self.result.times, self.result.values
+
+
+class ValuesIter(_Ours, work.Work):
+    """Compares page by page while it runs."""
+
+    def run(self) -> None:
+        self.result = 0
+        stream = self.db.stream_from_uuid(data.STREAM)
+        for page in stream.values_iter(data.FIRST_NS, data.end_ns(self.size)):
+            self.result = work.same_page(page.times, page.values, self.result)
+
+    def compare(self) -> int:
+        assert self.result == self.size
+        return self.size
+
+
+class Insert(_Ours, work.Insert):
+    def prepare(self) -> None:
+        self.points = self.columns()
+
+    def run(self) -> None:
+        self.result = self.db.stream_from_uuid(data.STREAM).insert(Points.from_columns(*self.points))
+
+
+class InsertTuples(_Ours, work.Insert):
+    def prepare(self) -> None:
+        self.points = self.pairs()
+
+    def run(self) -> None:
+        self.result = self.db.stream_from_uuid(data.STREAM).insert(self.points)
+
+
+CASES = {
+    "create": Create,
+    "lookup": Lookup,
+    "count": LookupCount,
+    "lookup-iter": LookupIter,
+    "sql": Sql,
+    "sql-iter": SqlIter,
+    "values": Values,
+    "values-iter": ValuesIter,
+    "insert": Insert,
+    "insert-tuples": InsertTuples,
+}
