@@ -10,13 +10,13 @@ from types import TracebackType
 from typing import Any
 from uuid import UUID
 
-from airflow_provider_btrdb.client._sync.subscription import subscription
 from google.protobuf.json_format import MessageToDict
 
 from airflow_provider_btrdb.client import bulk, codec, creates, identity, lookups, rpcs, writes
 from airflow_provider_btrdb.client._sync.calls import Calls
 from airflow_provider_btrdb.client._sync.stream import Stream
 from airflow_provider_btrdb.client._sync.streamset import StreamSet
+from airflow_provider_btrdb.client._sync.subscription import subscription
 from airflow_provider_btrdb.client.config import ConnectionConfig, NewApiKey
 from airflow_provider_btrdb.client.errors import (
     AmbiguousStreamError,
