@@ -70,6 +70,6 @@ class Database:
     async def close(self) -> None:
         """Give everything back."""
         if self._pool is not None:
-            await self._pool.close()
+            await self._pool.close(timeout=1.0)
         if self._lock is not None:
             await self._lock.close()
