@@ -39,8 +39,15 @@ class Cursor(ABC, Generic[T]):
     def accept(self, page: Page[T]) -> T:
         """What is new of a page. Raises ProtocolError when the page is not one of this read."""
 
+    @property
+    def complete(self) -> bool:
+        """Is there nothing left to ask for?"""
+        return False
+
     def pin(self, version: int) -> None:
         """Hold the version of the first page; every other page must have it too."""
+        if version == 0:
+            raise self.wrong("it has no version")
         if self.version == 0:
             self.version = version
         elif version != self.version:
@@ -138,6 +145,11 @@ class WindowCursor(Cursor[Windows]):
     def decode(self, reply: Any) -> Page[Windows]:
         """See `pages`."""
         return decode_windows(reply)
+
+    @property
+    def complete(self) -> bool:
+        """The last window ended where the range does."""
+        return self.start + self._width > self.end
 
     def accept(self, page: Page[Windows]) -> Windows:
         """All windows of a page."""

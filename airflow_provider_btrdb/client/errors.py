@@ -126,7 +126,7 @@ class NotSupportedError(BTrDBError):
 
 
 class ProtocolError(BTrDBError):
-    """The server's reply breaks the protocol."""
+    """The server's reply breaks the protocol: it cannot be read, or lacks what was asked for."""
 
 
 class ServerError(BTrDBError):

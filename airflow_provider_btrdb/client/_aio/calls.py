@@ -136,8 +136,13 @@ class AsyncCalls:
         finally:
             stream.cancel()
 
-    async def all_pages(self, rpc: Rpc, request: Any, *, uuid: str | None = None) -> list[Any]:
-        """All pages of a listing: as nothing is handed out before the end, a broken attempt just starts again."""
+    async def all_pages(
+        self, rpc: Rpc, request: Any, *, uuid: str | None = None, keep: Callable[[Any], Any] = lambda page: page
+    ) -> list[Any]:
+        """What `keep` makes of every page of a listing.
+
+        As nothing is handed out before the end, a broken attempt just starts again.
+        """
         budget = Budget(self.config.retry_total)
         async for attempt in self._attempts(rpc, budget):
             with attempt:
@@ -145,7 +150,7 @@ class AsyncCalls:
                 try:
                     collected = []
                     while stream.page is not None:
-                        collected.append(stream.page)
+                        collected.append(keep(stream.page))
                         await stream.advance()
                     return collected
                 finally:

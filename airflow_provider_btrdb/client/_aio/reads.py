@@ -32,6 +32,8 @@ async def resumed(calls: AsyncCalls, rpc: Rpc, cursor: Cursor[T]) -> AsyncIterat
                 if len(columns):
                     yield columns
                     budget.renew()
+                    if cursor.complete:
+                        return
                 await stream.advance()
             return
         except BTrDBError as error:

@@ -138,8 +138,13 @@ class Calls:
         finally:
             stream.cancel()
 
-    def all_pages(self, rpc: Rpc, request: Any, *, uuid: str | None = None) -> list[Any]:
-        """All pages of a listing: as nothing is handed out before the end, a broken attempt just starts again."""
+    def all_pages(
+        self, rpc: Rpc, request: Any, *, uuid: str | None = None, keep: Callable[[Any], Any] = lambda page: page
+    ) -> list[Any]:
+        """What `keep` makes of every page of a listing.
+
+        As nothing is handed out before the end, a broken attempt just starts again.
+        """
         budget = Budget(self.config.retry_total)
         for attempt in self._attempts(rpc, budget):
             with attempt:
@@ -147,7 +152,7 @@ class Calls:
                 try:
                     collected = []
                     while stream.page is not None:
-                        collected.append(stream.page)
+                        collected.append(keep(stream.page))
                         stream.advance()
                     return collected
                 finally:

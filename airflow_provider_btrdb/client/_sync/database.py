@@ -233,11 +233,13 @@ class BTrDB:
         annotations: Mapping[str, str | None] | None = None,
     ) -> int:
         """How many streams `streams_in_collection` would return, without keeping them."""
-        count = 0
-        for request in lookups.lookup_requests(collection, is_collection_prefix, tags, annotations):
-            for page in self._calls.pages(rpcs.LOOKUP_STREAMS, request):
-                count += len(page.results)
-        return count
+        return sum(
+            [
+                count
+                for request in lookups.lookup_requests(collection, is_collection_prefix, tags, annotations)
+                for count in self._calls.all_pages(rpcs.LOOKUP_STREAMS, request, keep=lambda page: len(page.results))
+            ]
+        )
 
     # ------------------------------------------------------------ metadata
 
@@ -320,8 +322,14 @@ class BTrDB:
     def _unique(self, tag: str, collection: str) -> list[str]:
         if self.serves_sql():
             statement = f"SELECT DISTINCT {tag} AS value FROM streams WHERE starts_with(collection, $1)"  # noqa: S608
-            return sorted([row["value"] for row in self.query_iter(statement, [collection])])
-        return sorted({stream.tags[tag] or "" for stream in self.lookup_iter(collection)})
+            return sorted(row["value"] for row in self.query(statement, [collection]))
+        request = pb.LookupStreamsParams(collection=collection, is_collection_prefix=True)
+        pages = self._calls.all_pages(
+            rpcs.LOOKUP_STREAMS,
+            request,
+            keep=lambda page: {codec.from_key_values(stream.tags).get(tag) or "" for stream in page.results},
+        )
+        return sorted(set().union(*pages))
 
     def _is_there(self, identifier: UUID | str) -> bool:
         try:

@@ -33,6 +33,8 @@ def resumed(calls: Calls, rpc: Rpc, cursor: Cursor[T]) -> Iterator[T]:
                 if len(columns):
                     yield columns
                     budget.renew()
+                    if cursor.complete:
+                        return
                 stream.advance()
             return
         except BTrDBError as error:

@@ -23,6 +23,7 @@ from airflow_provider_btrdb.client.errors import (
     NoSuchPointError,
     PartialUpdateError,
     PropertyVersionMismatch,
+    ProtocolError,
     StreamNotFoundError,
 )
 from airflow_provider_btrdb.client.models import MergePolicy, Point, Points, Windows
@@ -97,6 +98,8 @@ class Stream:
     def refresh(self) -> None:
         """Read tags, annotations, collection and property version. Raises StreamNotFoundError."""
         reply = self._stream_info(pb.StreamInfoParams(uuid=self._uuid.bytes, omit_version=True))
+        if reply.descriptor.uuid != self._uuid.bytes:
+            raise self._lacking("StreamInfo", "the descriptor of this stream")
         self._descriptor = reply.descriptor
 
     def exists(self) -> bool:
@@ -110,7 +113,7 @@ class Stream:
     def version(self) -> int:
         """The newest version of the data; every insert and delete makes a new one."""
         reply = self._stream_info(pb.StreamInfoParams(uuid=self._uuid.bytes, omit_descriptor=True))
-        return int(reply.version_major)
+        return self._version_of(reply, "StreamInfo")
 
     def values(self, start: TimeLike | None = None, end: TimeLike | None = None, version: int = 0) -> Points:
         """All points with start <= time < end, by time; duplicates in the order in which they were inserted.
@@ -174,6 +177,8 @@ class Stream:
             reply = self._calls.unary(rpcs.NEAREST, request, uuid=str(self._uuid))
         except NoSuchPointError:
             return None
+        if not reply.HasField("value"):
+            raise self._lacking("Nearest", "a point")
         return Point(reply.value.time, reply.value.value)
 
     def earliest(self, version: int = 0) -> Point | None:
@@ -231,6 +236,8 @@ class Stream:
             uuid=self._uuid.bytes, from_major=from_version, to_major=to_version, resolution=resolution
         )
         pages = self._calls.all_pages(rpcs.CHANGES, request, uuid=str(self._uuid))
+        if not pages or not all(page.version_major for page in pages):
+            raise self._lacking("Changes", "a version")
         return [(changed.start, changed.end) for page in pages for changed in page.ranges]
 
     def insert(self, points: Points | Iterable[tuple[Any, float]], merge: MergePolicy | str = MergePolicy.NEVER) -> int:
@@ -257,7 +264,7 @@ class Stream:
                     raise
                 raise self._interrupted(error, stored, len(columns)) from error
             stored += len(batch)
-            version = int(reply.version_major)
+            version = self._version_of(reply, "Insert")
         return version
 
     def subscribe(self) -> Iterator[Points]:
@@ -276,12 +283,12 @@ class Stream:
         start_ns, end_ns = time_range(start, end)
         request = pb.DeleteParams(uuid=self._uuid.bytes, start=start_ns, end=end_ns)
         rpc = rpcs.DELETE_AGAIN if repeat else rpcs.DELETE_ONCE
-        return int((self._calls.unary(rpc, request, uuid=str(self._uuid))).version_major)
+        return self._version_of(self._calls.unary(rpc, request, uuid=str(self._uuid)), "Delete")
 
     def flush(self) -> int:
         """Have buffered points committed, on servers that buffer; returns the version."""
         request = pb.FlushParams(uuid=self._uuid.bytes)
-        return int((self._calls.unary(rpcs.FLUSH, request, uuid=str(self._uuid))).version_major)
+        return self._version_of(self._calls.unary(rpcs.FLUSH, request, uuid=str(self._uuid)), "Flush")
 
     def obliterate(self) -> None:
         """Remove the stream for good; its uuid can never be used again. Raises StreamNotFoundError and others."""
@@ -359,6 +366,19 @@ class Stream:
     def _stream_info(self, request: pb.StreamInfoParams) -> pb.StreamInfoResponse:
         reply: pb.StreamInfoResponse = self._calls.unary(rpcs.STREAM_INFO, request, uuid=str(self._uuid))
         return reply
+
+    def _version_of(self, reply: Any, method: str) -> int:
+        if not reply.version_major:
+            raise self._lacking(method, "a version")
+        return int(reply.version_major)
+
+    def _lacking(self, method: str, what: str) -> ProtocolError:
+        return ProtocolError(
+            f"the server's reply lacks {what}",
+            method=method,
+            endpoint=self._calls.config.endpoint,
+            uuid=str(self._uuid),
+        )
 
     def _loaded(self) -> pb.StreamDescriptor:
         if self._descriptor is None:
