@@ -40,6 +40,7 @@ async def one_loop(anyio_backend: str) -> AsyncIterator[None]:
 
     loop.set_exception_handler(handle)
     yield
+    loop.set_exception_handler(before)
 
 
 @pytest.fixture(scope="session")
@@ -180,7 +181,7 @@ def ends(btrdb: RunningServer, db: Any) -> Iterator[Ends]:
 
 
 class Script:
-    """A server that answers a method with `on[method](request, number of the call)`: pages no real server would send."""
+    """A server that answers with `on[method](request, number of the call)`: pages that no real server would send."""
 
     def __init__(self) -> None:
         self.on: dict[str, Callable[[Any, int], Any]] = {}

@@ -135,9 +135,9 @@ async def test_a_page_that_comes_too_late_is_asked_for_again(
 
 
 async def test_a_lasting_status_is_not_repeated(done: Any, btrdb: RunningServer, filled: Any, rpc: str) -> None:
-    with btrdb.faults.inject(rpc, CutAfter(1, grpc.StatusCode.PERMISSION_DENIED, "no")) as fault:
-        with pytest.raises(errors.PermissionDeniedError):
-            await done(filled.values(-100, 100))
+    cut = CutAfter(1, grpc.StatusCode.PERMISSION_DENIED, "no")
+    with btrdb.faults.inject(rpc, cut) as fault, pytest.raises(errors.PermissionDeniedError):
+        await done(filled.values(-100, 100))
     assert (fault.fired, btrdb.calls.count(rpc)) == (1, 1)
 
 
@@ -259,14 +259,14 @@ async def test_iterators_that_break_off_later_say_so(
 ) -> None:
     iterator = listed(LISTINGS[method][1])
     found = []
-    with btrdb.faults.inject(method, CutAfter(after)) as fault, pytest.raises(errors.StreamInterruptedError) as caught:
+    with btrdb.faults.inject(method, CutAfter(after)) as fault, pytest.raises(errors.StreamInterruptedError) as caught:  # noqa: PT012
         while True:
             found.append(await next_of(iterator))
     assert (fault.fired, btrdb.calls.counts()) == (1, {method: 1})
     assert caught.value.retryable
     assert isinstance(caught.value.__cause__, errors.ServerUnavailableError)
     seen = names(found)
-    assert 0 < len(seen)
+    assert seen != []
     assert seen == NAMES[: len(seen)]
 
 
