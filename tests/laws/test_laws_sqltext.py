@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_btrdb.client import sqltext
@@ -56,6 +56,7 @@ def kept(part: Any) -> Any:
     return part if part is SLOT else part.replace("%%", "%")
 
 
+@settings(deadline=None)
 @given(PARTS, st.data())
 def test_the_nth_value_lands_at_the_nth_placeholder(parts: list[Any], data: st.DataObject) -> None:
     count = parts.count(SLOT)
@@ -71,6 +72,7 @@ def test_the_nth_value_lands_at_the_nth_placeholder(parts: list[Any], data: st.D
     assert texts == [str(value) for value in values if value is not None]
 
 
+@settings(deadline=None)
 @given(PARTS, st.data())
 def test_a_name_is_one_parameter_wherever_it_stands(parts: list[Any], data: st.DataObject) -> None:
     count = parts.count(SLOT)
@@ -83,6 +85,7 @@ def test_a_name_is_one_parameter_wherever_it_stands(parts: list[Any], data: st.D
     assert texts == [str(values[name]) for name in order]
 
 
+@settings(deadline=None)
 @given(PARTS)
 def test_native_placeholders_stay_with_the_whole_statement(parts: list[Any]) -> None:
     count = parts.count(SLOT)
@@ -91,6 +94,7 @@ def test_native_placeholders_stay_with_the_whole_statement(parts: list[Any]) -> 
     assert sqltext.translate(sql, values) == (sql, values)
 
 
+@settings(deadline=None)
 @given(PARTS, st.integers(0, 20))
 def test_another_number_of_values_is_refused(parts: list[Any], given_: int) -> None:
     count = parts.count(SLOT)
@@ -105,6 +109,7 @@ def test_another_number_of_values_is_refused(parts: list[Any], given_: int) -> N
         raise AssertionError(f"{given_} values were taken for {count} placeholders")
 
 
+@settings(deadline=None)
 @given(st.one_of(st.text(), st.lists(st.one_of(INSIDE, QUOTED, PLAIN)).map("".join)))
 @example("E'\\")
 @example("$a$b$")
@@ -116,6 +121,7 @@ def test_the_pieces_of_any_text_are_the_text(sql: str) -> None:
     assert all(text for _, text in parts)
 
 
+@settings(deadline=None)
 @given(PARTS, st.lists(st.sampled_from([";", " ", "\n", "-- %s ;\n", "/* ; /* ' */ */"]), max_size=6).map("".join))
 def test_only_what_follows_the_statement_is_stripped(parts: list[Any], after: str) -> None:
     sql = joined([*parts, "x"], ["%s"] * parts.count(SLOT))
@@ -123,11 +129,13 @@ def test_only_what_follows_the_statement_is_stripped(parts: list[Any], after: st
     assert sqltext.bare(sqltext.bare(sql)) == sql
 
 
+@settings(deadline=None)
 @given(PARTS)
 def test_placeholders_are_found_outside_of_quotes_only(parts: list[Any]) -> None:
     assert sqltext.has_placeholders(joined(parts, ["$1"] * parts.count(SLOT))) is (SLOT in parts)
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["a", "%s", "(", "1", "$", "_", " ", "\u00fc"]), max_size=12).map("".join))
 def test_a_placeholder_never_joins_the_word_beside_it(sql: str) -> None:
     """Read again, the statement that is sent has exactly the placeholders that were asked for."""
