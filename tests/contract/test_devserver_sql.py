@@ -6,8 +6,10 @@ import json
 import threading
 import uuid
 
+import psycopg
 import pytest
 
+from airflow_provider_btrdb.devserver import schema
 from airflow_provider_btrdb.devserver.limits import Limits
 from airflow_provider_btrdb.testing import devserver
 from airflow_provider_btrdb.testing.wire import WireClient
@@ -240,8 +242,35 @@ def test_attacks_are_refused_and_leave_nothing(wire, server, statement):
     assert query(wire, "select count(*) from streams") == [{"count": 3}]
 
 
-def test_the_role_alone_can_do_nothing_else(server):
-    """Without the wrapper and the transaction: what the login role could do with a connection of its own."""
+def test_a_second_statement_is_never_run(wire):
+    for statement in (
+        "select 1) q; commit; select (1",
+        "select 1) q; select set_config('a.b', 'c', false) from (select 1",
+    ):
+        with pytest.raises(Refused, match="multiple commands"):
+            query(wire, statement)
+
+
+def test_the_role_alone_can_do_no_harm():
+    """Without the wrapper, the transaction and the server: the login role with a connection of its own."""
+    with devserver() as server:
+        dsn = schema.make_sql_role(server.dsn, statement_seconds=5)
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            assert connection.execute("show default_transaction_read_only").fetchone() == ("on",)
+            with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+                connection.execute("create table t(i int)")
+            connection.execute("set default_transaction_read_only = off")
+            harmless = ("select 1", "select * into t", "copy (select 1) to prog", "do ", "listen", "vacuum", "commit")
+            for statement in (*ATTACKS, "select lo_creat(-1)", "select lo_from_bytea(0, 'x')"):
+                if statement == "select 1 into temp t" or not statement.startswith(harmless):
+                    with pytest.raises(psycopg.Error):
+                        connection.execute(statement)
+            for statement in ("select * into t from streams", "do $$ begin end $$"):
+                with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                    connection.execute(statement)
+
+
+def test_the_role_has_no_rights_beyond_the_view(server):
     ((role,),) = server.sql_as_owner("select rolname from pg_roles where rolname like 'btrdb_sql_%'")
     facts = server.sql_as_owner(
         "select rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls, rolinherit "

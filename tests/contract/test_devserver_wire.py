@@ -219,6 +219,15 @@ def test_creates_that_arrive_together_each_get_their_own_answer(wire, collection
     assert {d.uuid for d in page.results} == {raws[index] for index, code in answers.items() if code == 0}
 
 
+def test_of_the_same_create_sent_many_times_at_once_one_is_made(wire, collection):
+    request = pb.CreateParams(uuid=uuid.uuid4().bytes, collection=collection, tags=pairs(name="n"))
+    send = wire.channel.unary_unary(
+        METHODS["Create"].path, pb.CreateParams.SerializeToString, pb.CreateResponse.FromString
+    )
+    calls = [send.future(request, timeout=60) for _ in range(50)]
+    assert sorted(call.result().stat.code for call in calls) == [0, *[417] * 49]
+
+
 def test_set_tags(wire, collection, stream):
     other = create(wire, collection, name="other")
     assert wire.call("SetStreamTags", pb.SetStreamTagsParams(uuid=stream, tags=pairs(unit="V"))) == (

@@ -7,9 +7,11 @@ import time
 import uuid
 
 import grpc
+import psycopg
 import pytest
 from google.protobuf.message import DecodeError
 
+from airflow_provider_btrdb.devserver import arrow
 from airflow_provider_btrdb.devserver.limits import Limits
 from airflow_provider_btrdb.protocol import METHODS
 from airflow_provider_btrdb.testing import devserver
@@ -194,6 +196,32 @@ def test_a_write_whose_caller_goes_away_is_finished(wire, server, stream):
     times = [point.time for page in pages for point in page.values]
     assert len(times) == 3 * (info.version_major - 11)
     assert set(times) >= {100_000 + n for n in range(1, 50, 2)}
+
+
+def test_a_write_goes_on_when_its_caller_is_gone(wire, server, stream):
+    insert = wire.channel.unary_unary(METHODS["Insert"].path, pb.InsertParams.SerializeToString)
+    arrived = server.calls.count("Insert")
+    with psycopg.connect(server.dsn) as blocker:
+        blocker.execute("LOCK TABLE btrdb.op")
+        call = insert.future(pb.InsertParams(uuid=stream, values=[pb.RawPoint(time=99_999)]), timeout=30)
+        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        while server.calls.count("Insert") == arrived or server.sql_as_owner(waiting) == [(0,)]:
+            time.sleep(0.01)
+        call.cancel()
+        time.sleep(0.2)
+    flushed = wire.call("Flush", pb.FlushParams(uuid=stream))
+    assert flushed.version_major == 12
+    assert wire.call("Nearest", pb.NearestParams(uuid=stream, time=99_999)).value.time == 99_999
+
+
+def test_an_error_of_our_own_says_nothing_of_python(wire, stream, monkeypatch, caplog):
+    def broken(rows):
+        raise RuntimeError("the secret of Python")
+
+    monkeypatch.setattr(arrow, "window_page", broken)
+    request = pb.WindowsParams(uuid=stream, start=0, end=10, width=1)
+    assert status(lambda: wire.call("ArrowWindows", request)) == (grpc.StatusCode.INTERNAL, "internal error")
+    assert "the secret of Python" in caplog.text, "the owner of the server finds it in the log"
 
 
 def test_a_subscriber_that_does_not_keep_up_is_cut_off():

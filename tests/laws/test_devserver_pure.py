@@ -130,6 +130,7 @@ def test_ranges_cover_exactly_what_they_should(times):
     assert all(any(lo <= t < hi for lo, hi in zip(los, his, strict=True)) for t in sorted_times)
     assert set(los) <= set(sorted_times.tolist())
     assert {hi - 1 for hi in his} <= set(sorted_times.tolist())
+    assert all(end <= start for end, start in zip(his[:-1], los[1:], strict=True)), "what lies between is left out"
 
 
 @given(
@@ -220,6 +221,15 @@ def test_snapping_takes_the_nearest(pairs, sizes, period, start, length):
         if best is None or (abs(time - cell), time) < best[:2]:
             cells[cell] = (abs(time - cell), time, value)
     assert got == [(cell, cells[cell][2]) for cell in sorted(cells) if start <= cell < start + length]
+
+
+@pytest.mark.parametrize("period", range(1, 13))
+def test_a_point_belongs_to_the_cell_around_it(period):
+    for time in range(-30, 31):
+        (rows,) = collect(multi.snapped(blocks_of(points_of([(time, 1.0)]), cycle([1])), period, -100, 100))
+        (cell,) = rows["time"].tolist()
+        assert cell % period == 0
+        assert 2 * cell - period <= 2 * time < 2 * cell + period
 
 
 @given(st.integers(MIN_TIME_NS, MAX_TIME_NS))
