@@ -6,6 +6,7 @@ The synchronous client runs the engine on one background loop of its own, starte
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import CancelledError
@@ -100,18 +101,19 @@ class Bulk:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._calls: AsyncCalls | None = None
+        self._process = os.getpid()
         self._closed = False
 
     def run(self, work: Work[T]) -> T:
         """Block until the work is done; an interrupt of the waiting thread cancels the calls in flight."""
-        loop = self._running_loop()
 
         async def with_calls() -> T:
             if self._calls is None:
                 self._calls = AsyncCalls(self._config, pacer=self._pacer, new_api_key=self._new_api_key)
             return await work(self._calls)
 
-        future = asyncio.run_coroutine_threadsafe(with_calls(), loop)
+        with self._lock:  # close() may not stop the loop between these two
+            future = asyncio.run_coroutine_threadsafe(with_calls(), self._running_loop())
         try:
             return future.result()
         except CancelledError:
@@ -143,11 +145,15 @@ class Bulk:
         loop.close()
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:
-        with self._lock:
-            if self._closed:
-                raise ClientUnusableError("this BTrDB connection is closed", endpoint=self._config.endpoint)
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(target=self._loop.run_forever, name="btrdb-bulk", daemon=True)
-                self._thread.start()
-            return self._loop
+        if self._closed:
+            raise ClientUnusableError("this BTrDB connection is closed", endpoint=self._config.endpoint)
+        if os.getpid() != self._process:
+            raise ClientUnusableError(
+                "this BTrDB connection was opened before the process forked: open another one in the child",
+                endpoint=self._config.endpoint,
+            )
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            self._thread = threading.Thread(target=self._loop.run_forever, name="btrdb-bulk", daemon=True)
+            self._thread.start()
+        return self._loop

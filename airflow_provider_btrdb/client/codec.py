@@ -3,22 +3,37 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from airflow_provider_btrdb.client.errors import InputError, ProtocolError
 from airflow_provider_btrdb.wire import btrdb_v5_pb2 as pb
 
+M = TypeVar("M")
+
+
+def request(kind: Callable[..., M], **fields: Any) -> M:
+    """A message of this kind, or an InputError where protobuf refuses a field (wrong type, out of range, no UTF-8)."""
+    try:
+        return kind(**fields)
+    except (TypeError, ValueError) as error:
+        shown = ", ".join(f"{name}={value!r}" for name, value in fields.items() if isinstance(value, str | int | float))
+        raise InputError(f"these arguments cannot be sent ({shown}): {error}") from None
+
 
 def to_key_values(values: Mapping[str, str | None]) -> list[pb.KeyOptValue]:
-    """A mapping -> KeyOptValue list; None becomes an absent value."""
-    return [
-        pb.KeyOptValue(key=key) if value is None else pb.KeyOptValue(key=key, val=pb.OptValue(value=value))
-        for key, value in values.items()
-    ]
+    """A mapping -> KeyOptValue list; None becomes an absent value. Raises InputError naming what is not text."""
+    pairs = []
+    for key, value in values.items():
+        try:
+            val = None if value is None else pb.OptValue(value=value)
+            pairs.append(pb.KeyOptValue(key=key, val=val))
+        except (TypeError, ValueError):
+            raise InputError(f"{key!r}: {value!r} must be text to text") from None
+    return pairs
 
 
 def from_key_values(pairs: Iterable[pb.KeyOptValue]) -> dict[str, str | None]:
@@ -50,6 +65,9 @@ def _to_sql_text(value: Any, number: int) -> str:
 def from_sql_rows(rows: Sequence[bytes]) -> list[dict[str, Any]]:
     """JSON objects, one a row -> dictionaries. Joined to one document: half the cost of one by one."""
     try:
-        return json.loads(b"[" + b",".join(rows) + b"]")  # type: ignore[no-any-return]
+        found = json.loads(b"[" + b",".join(rows) + b"]")
     except ValueError as error:
         raise ProtocolError(f"the server sent a row that is not JSON: {error}", method="SQLQuery") from None
+    if len(found) != len(rows) or not all(isinstance(row, dict) for row in found):
+        raise ProtocolError("the server sent a row that is not one JSON object", method="SQLQuery")
+    return found  # type: ignore[no-any-return]

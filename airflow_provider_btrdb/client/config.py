@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from typing import Any, Literal
 
 from airflow_provider_btrdb.client.errors import InputError
 
-_ENDPOINT = re.compile(r"^(?:\[(?P<six>[0-9A-Fa-f:.%]+)\]|(?P<host>[^\s:/\[\]]+)):(?P<port>\d{1,5})$")
+_ENDPOINT = re.compile(r"^(?:\[(?P<six>[0-9A-Fa-f:.%]+)\]|(?P<host>[^\s:/\[\]]+)):(?P<port>[0-9]{1,5})")
 
 
 NewApiKey = Callable[[], Any]
@@ -43,8 +44,10 @@ class ConnectionConfig:
     """None means plain text; the port number never decides."""
     authority: str | None = None
     """The name that the server's certificate carries, where it is not the host's."""
-    proxy: str = "environment"
-    """`environment` (what http_proxy and no_proxy say), `off`, or the URL of an HTTP proxy; never used for loopback."""
+    proxy: str = field(default="environment", repr=False)
+    """`environment` (what http_proxy and no_proxy say), `off`, or the URL of an HTTP proxy; never used for loopback.
+
+    A URL may hold a password, so it is never shown."""
     insecure_api_key: bool = False
     """Send the API key without TLS to a host that is not this machine."""
     connect_timeout: float = 10.0
@@ -68,18 +71,25 @@ class ConnectionConfig:
     def __post_init__(self) -> None:
         hosts = [split_endpoint(endpoint)[0] for endpoint in endpoints_of(self.endpoint)]
         for name in ("connect_timeout", "request_timeout", "stream_timeout"):
-            if not getattr(self, name) > 0:
+            if not (_is_number(getattr(self, name)) and getattr(self, name) > 0):
                 raise InputError(f"{name} is {getattr(self, name)!r} and must be more than 0 seconds")
+        if not _is_text(self.proxy):
+            raise InputError("proxy must be text")
+        if not isinstance(self.tls, TlsConfig | None):
+            raise InputError(f"tls is {self.tls!r} and must be a TlsConfig or None")
         if self.proxy not in ("environment", "off") and not self.proxy.startswith("http://"):
-            raise InputError(f"proxy is {self.proxy!r}; it is environment, off, or a URL that begins with http://")
-        if self.retry_total < 0:
-            raise InputError(f"retry_total is {self.retry_total!r} and must not be negative")
-        if self.max_rps is not None and not self.max_rps > 0:
+            raise InputError("proxy is neither environment, off, nor a URL that begins with http://")
+        if not (_is_number(self.retry_total) and self.retry_total >= 0):
+            raise InputError(f"retry_total is {self.retry_total!r} and must be a number of seconds, 0 or more")
+        if self.max_rps is not None and not (_is_number(self.max_rps) and self.max_rps > 0):
             raise InputError(f"max_rps is {self.max_rps!r} and must be more than 0")
-        if self.max_in_flight < 1:
-            raise InputError(f"max_in_flight is {self.max_in_flight!r} and must be at least 1")
+        for name in ("max_in_flight", "max_message_bytes"):
+            if not _is_whole(getattr(self, name)) or getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)!r} and must be a whole number, at least 1")
         if self.api_key is not None and not _is_header_text(self.api_key):
-            raise InputError("the API key has characters that cannot be sent (spaces, line breaks or non-ASCII text)")
+            raise InputError(
+                "api_key: the API key has characters that cannot be sent (spaces, line breaks or non-ASCII text)"
+            )
         if self.api_key and self.tls is None and not self.insecure_api_key and not all(map(is_loopback, hosts)):
             raise InputError(
                 f"an API key would go to {self.endpoint} in clear text: turn TLS on, or set insecure_api_key "
@@ -89,7 +99,8 @@ class ConnectionConfig:
 
 def endpoints_of(text: str) -> tuple[str, ...]:
     """A list of endpoints with commas or semicolons between them, in its order. Raises InputError for an empty one."""
-    endpoints = tuple(part.strip() for part in text.replace(";", ",").split(",") if part.strip())
+    parts = text.replace(";", ",").split(",") if _is_text(text) else ()
+    endpoints = tuple(part.strip() for part in parts if part.strip())
     if not endpoints:
         raise InputError(f"endpoint {text!r} is not host:port")
     return endpoints
@@ -97,8 +108,8 @@ def endpoints_of(text: str) -> tuple[str, ...]:
 
 def split_endpoint(endpoint: str) -> tuple[str, int]:
     """`host:port` or `[ipv6]:port` -> host, port. Raises InputError for anything else."""
-    match = _ENDPOINT.match(endpoint)
-    if match is None:
+    match = _ENDPOINT.fullmatch(endpoint) if _is_text(endpoint) else None
+    if match is None or (match["six"] is not None and not _is_ipv6(match["six"])):
         raise InputError(f"endpoint {endpoint!r} is not host:port (an IPv6 address goes in brackets)")
     port = int(match["port"])
     if not 0 < port < 2**16:
@@ -116,5 +127,24 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def _is_ipv6(text: str) -> bool:
+    try:
+        return isinstance(ipaddress.ip_address(text), ipaddress.IPv6Address)
+    except ValueError:
+        return False
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
 def _is_header_text(key: str) -> bool:
-    return all("!" <= character <= "~" for character in key)
+    return _is_text(key) and all("!" <= character <= "~" for character in key)

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from typing import Any, Generic
 from uuid import UUID
 
+from airflow_provider_btrdb.client.codec import request as request_of
 from airflow_provider_btrdb.client.errors import ProtocolError
 from airflow_provider_btrdb.client.models import Points, Windows
 from airflow_provider_btrdb.client.pages import Page, T, decode_arrow_points, decode_points, decode_windows
@@ -71,7 +72,9 @@ class PointCursor(Cursor[Points]):
         """From the last time on, if there is one."""
         self._to_skip = self._delivered_at_last
         start = self.start if self._last is None else self._last
-        return pb.RawValuesParams(uuid=self.uuid.bytes, start=start, end=self.end, version_major=self.version)
+        return request_of(
+            pb.RawValuesParams, uuid=self.uuid.bytes, start=start, end=self.end, version_major=self.version
+        )
 
     def decode(self, reply: Any) -> Page[Points]:
         """See `pages`."""
@@ -95,6 +98,8 @@ class PointCursor(Cursor[Points]):
             return points
         known = int(points.times.searchsorted(self._last, side="right"))
         skipped = min(known, self._to_skip)
+        if skipped < len(points) and skipped < self._to_skip:
+            raise self.wrong("points that were handed out already are gone")
         self._to_skip = self._to_skip - skipped if skipped == len(points) else 0
         return Points(points.times[skipped:], points.values[skipped:])
 
@@ -139,8 +144,8 @@ class WindowCursor(Cursor[Windows]):
             "version_major": self.version,
         }
         if self._point_width is not None:
-            return pb.AlignedWindowsParams(**common, point_width=self._point_width)
-        return pb.WindowsParams(**common, width=self._width)
+            return request_of(pb.AlignedWindowsParams, **common, point_width=self._point_width)
+        return request_of(pb.WindowsParams, **common, width=self._width)
 
     def decode(self, reply: Any) -> Page[Windows]:
         """See `pages`."""

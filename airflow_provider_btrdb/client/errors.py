@@ -22,8 +22,8 @@ class BTrDBError(Exception):
 
     code: ClassVar[int | None] = None
     """BTrDB's own number, for classes that stand for one."""
-    retryable: ClassVar[bool] = False
-    """Would the same call, unchanged, have a chance?"""
+    retryable: bool = False
+    """Would the same call, unchanged, have a chance, and do no harm?"""
 
     def __init__(
         self,
@@ -290,16 +290,18 @@ class PartialUpdateError(BTrDBError):
 
 
 class InsertInterruptedError(BTrDBError):
-    """An insert of several batches stopped half-way.
+    """An insert stopped half-way, or the reply to its only batch was lost under "never".
 
+    `retryable` only where points cannot be stored twice.
     `stored` points of `total` are certainly stored, the first in the order given; the batch after them may be too
     when `reply_lost` is True. The cause is the error of the batch that failed.
     """
 
-    def __init__(self, message: str, *, stored: int, total: int, **facts: Any) -> None:
+    def __init__(self, message: str, *, stored: int, total: int, retryable: bool = False, **facts: Any) -> None:
         super().__init__(message, **facts)
         self.stored = stored
         self.total = total
+        self.retryable = retryable
 
 
 def _by_code(base: type[BTrDBError]) -> dict[int, type[BTrDBError]]:

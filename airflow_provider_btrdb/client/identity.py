@@ -21,7 +21,10 @@ def derived_uuid(collection: str, name: str, *, generation: int = 0, namespace: 
     parts: list[str | int] = [collection, name]
     if generation > 0:
         parts.append(generation)
-    return uuid5(namespace, json.dumps(parts, ensure_ascii=False, separators=(",", ":")))
+    try:
+        return uuid5(namespace, json.dumps(parts, ensure_ascii=False, separators=(",", ":")))
+    except UnicodeEncodeError as error:
+        raise InputError(f"{collection!r}/{name!r} cannot be written as UTF-8: {error.reason}") from None
 
 
 def parse_uuid(value: UUID | str, what: str = "uuid") -> UUID:

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from airflow_provider_btrdb.client.codec import from_key_values, to_key_values
+from airflow_provider_btrdb.client.codec import request as request_of
 from airflow_provider_btrdb.client.errors import InputError
 from airflow_provider_btrdb.client.identity import derived_uuid, parse_uuid
 from airflow_provider_btrdb.client.models import StreamSpec
@@ -60,7 +61,8 @@ def lookup_requests(
     if not collections:
         wanted, is_prefix = [""], True
     for name in wanted:
-        yield pb.LookupStreamsParams(
+        yield request_of(
+            pb.LookupStreamsParams,
             collection=name,
             is_collection_prefix=is_prefix,
             tags=to_key_values(tags or {}),

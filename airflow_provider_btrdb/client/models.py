@@ -50,6 +50,13 @@ class Points:
     times: npt.NDArray[np.int64]
     values: npt.NDArray[np.float64]
 
+    def __post_init__(self) -> None:
+        kinds = [getattr(getattr(column, "dtype", None), "str", None) for column in (self.times, self.values)]
+        if kinds != ["<i8", "<f8"] or self.times.ndim != 1 or self.times.shape != self.values.shape:
+            raise InputError(
+                "times and values are two numpy columns of one length, int64 and float64: see from_columns"
+            )
+
     def __len__(self) -> int:
         return len(self.times)
 
@@ -74,16 +81,17 @@ class Points:
 
     @classmethod
     def from_columns(cls, times: Any, values: Any) -> Points:
-        """Points from two columns of equal length: int64 nanoseconds and numbers. Raises InputError."""
+        """Points from two columns of equal length. Raises InputError.
+
+        Times are integers (nanoseconds) or timestamps of any unit, which are converted exactly; values are numbers.
+        """
         import numpy as np
 
         try:
-            time_column = np.ascontiguousarray(times, dtype=np.int64) if len(times) else np.empty(0, np.int64)
+            time_column = _time_column(np, times)
             value_column = np.ascontiguousarray(values, dtype=np.float64)
         except (TypeError, ValueError, OverflowError) as error:
             raise InputError(f"these are not columns of int64 nanoseconds and float64 values: {error}") from None
-        if np.asarray(times).dtype.kind == "f" and len(times):
-            raise InputError("times are floats, which cannot hold nanoseconds exactly: give int64 nanoseconds")
         if time_column.ndim != 1 or time_column.shape != value_column.shape:
             raise InputError(f"times and values differ in shape: {time_column.shape} and {value_column.shape}")
         return cls(time_column, value_column)
@@ -163,6 +171,26 @@ class Windows:
         return _polars_frame(self.times, self._columns())
 
 
+def _time_column(np: Any, times: Any) -> Any:
+    """int64 nanoseconds. The unit of a timestamp column counts: its bare numbers may be microseconds."""
+    if not len(times):
+        return np.empty(np.shape(times), np.int64)
+    column = np.asarray(times)
+    if column.dtype.kind in "OM":
+        if column.ndim != 1:
+            raise InputError(f"times have the shape {column.shape} and must be one column")
+        if column.dtype.kind == "O":
+            column = np.array([to_ns(time) for time in times], np.int64)
+        else:
+            in_ns = column.astype("datetime64[ns]")
+            if np.isnat(in_ns).any() or (in_ns.astype(column.dtype) != column).any():
+                raise InputError("times hold no time (NaT) or one that int64 nanoseconds cannot hold")
+            column = in_ns.view(np.int64)
+    if column.dtype.kind not in "iu" or (column.dtype.kind == "u" and (column > np.int64(2**63 - 1)).any()):
+        raise InputError(f"times are {column.dtype} and must be int64 nanoseconds or timestamps")
+    return np.ascontiguousarray(column, dtype=np.int64)
+
+
 _SPEC_FIELDS = ("collection", *TAG_KEYS, "annotations", "uuid")
 
 
@@ -196,6 +224,7 @@ class StreamSpec:
         text or None) and uuid.
         """
         if isinstance(row, StreamSpec):
+            cls.of({name: getattr(row, name) for name in _SPEC_FIELDS}, where)
             return row
         if not isinstance(row, Mapping):
             raise InputError(f"{where} is a {type(row).__name__}, not a row of columns")

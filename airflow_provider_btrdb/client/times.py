@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any, SupportsIndex, TypeAlias
 
-from airflow_provider_btrdb.client.errors import InputError
+from airflow_provider_btrdb.client.errors import InputError, InvalidTimeRangeError
 from airflow_provider_btrdb.protocol import MAX_TIME_NS, MIN_TIME_NS
 
 TimeLike: TypeAlias = "int | SupportsIndex | datetime | str | Any"
@@ -15,7 +16,8 @@ TimeLike: TypeAlias = "int | SupportsIndex | datetime | str | Any"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _RFC3339 = re.compile(
-    r"^(?P<head>\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d)(?:\.(?P<fraction>\d{1,9}))?(?P<offset>[Zz]|[+-]\d\d:\d\d)$"
+    r"^(?P<head>\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d)(?:\.(?P<fraction>\d{1,9}))?(?P<offset>[Zz]|[+-]\d\d:\d\d)$",
+    re.ASCII,
 )
 
 
@@ -31,8 +33,10 @@ def to_ns(time: TimeLike, name: str = "time") -> int:
         return _from_datetime(time, name)
     if type(time).__name__ == "datetime64" and type(time).__module__ == "numpy":
         return _from_datetime64(time, name)
-    if hasattr(time, "__index__"):  # numpy integers
-        return int(time)
+    try:
+        return operator.index(time)  # numpy integers
+    except TypeError:
+        pass
     raise InputError(
         f"{name} is a {type(time).__name__}; give int nanoseconds, an aware datetime, a pandas or numpy timestamp, "
         "or RFC 3339 text"
@@ -43,6 +47,12 @@ def time_range(start: TimeLike | None, end: TimeLike | None) -> tuple[int, int]:
     """A half-open range [start, end) in nanoseconds; None stands for the beginning or the end of time."""
     start_ns = MIN_TIME_NS if start is None else to_ns(start, "start")
     end_ns = MAX_TIME_NS - 1 if end is None else to_ns(end, "end")
+    for name, time_ns in (("start", start_ns), ("end", end_ns)):
+        if not -(2**63) <= time_ns < 2**63:
+            raise InvalidTimeRangeError(
+                f"{name} is {time_ns} ns since 1970, outside what BTrDB can hold "
+                f"({format_ns(MIN_TIME_NS)} to {format_ns(MAX_TIME_NS - 1)})"
+            )
     return start_ns, end_ns
 
 
@@ -57,7 +67,10 @@ def _from_datetime(time: datetime, name: str) -> int:
         raise InputError(f"{name} {time.isoformat()} has no time zone: say which one, for example with tzinfo=UTC")
     as_unit = getattr(time, "as_unit", None)
     if as_unit is not None:  # a pandas.Timestamp keeps nanoseconds that datetime arithmetic would drop
-        return int(as_unit("ns").value)
+        try:
+            return int(as_unit("ns").value)
+        except ValueError:
+            raise InputError(f"{name} {time.isoformat()} cannot be held in int64 nanoseconds") from None
     return (time - _EPOCH) // _MICROSECOND * 1000
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
@@ -18,7 +19,11 @@ from airflow_provider_btrdb.client.models import Points
 from airflow_provider_btrdb.client.times import to_ns
 from airflow_provider_btrdb.protocol import MAX_TIME_NS, MIN_TIME_NS
 
-_END_OF_DAY = "24:00"
+_END_OF_DAY = re.compile(r"(?<![\d:])24:00(?=(?::00)?(?:[^\d:]|$))")
+"""Hour 24 of a clock; `10:24:00` is another thing."""
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.ASCII | re.IGNORECASE)
+_EXTRA = "\0"
+"""Where DictReader puts cells beyond the named columns; csv refuses this character in a name."""
 _DAY_NS = 86_400_000_000_000
 
 
@@ -49,7 +54,7 @@ class Table:
 
 def read_table(path: str | Path, columns: Iterable[str], how: TableFormat) -> Table:
     """Read these columns of a file. Raises InputError naming the file, and where there is one the line and column."""
-    wanted = list(columns)
+    wanted = list(dict.fromkeys(columns))
     times: dict[str, list[int]] = {name: [] for name in wanted}
     values: dict[str, list[float]] = {name: [] for name in wanted}
     table = Table()
@@ -68,13 +73,19 @@ def read_table(path: str | Path, columns: Iterable[str], how: TableFormat) -> Ta
 
 
 def _rows(path: str | Path, needed: Sequence[str], how: TableFormat) -> Iterator[tuple[int, Mapping[str, str]]]:
+    if len(how.delimiter) != 1 or how.delimiter in '"\r\n':
+        raise InputError(f"the delimiter is {how.delimiter!r} and must be one character")
     try:
-        with Path(path).open(newline="", encoding="utf-8") as file:
+        with Path(path).open(newline="", encoding="utf-8-sig") as file:
             for _ in range(how.skip_lines):
                 next(file, None)
-            reader = csv.DictReader(file, delimiter=how.delimiter, restval="")
+            reader = csv.DictReader(file, delimiter=how.delimiter, restkey=_EXTRA, restval=None)
             _check_columns(path, reader.fieldnames or (), needed)
             for row in reader:
+                if _EXTRA in row or None in row.values():
+                    which = "more" if _EXTRA in row else "fewer"
+                    at = reader.line_num + how.skip_lines
+                    raise InputError(f"{path}, line {at}: the row has {which} cells than there are column names")
                 yield reader.line_num + how.skip_lines, row
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
@@ -88,15 +99,16 @@ def _check_columns(path: str | Path, present: Sequence[str], needed: Sequence[st
     for name in needed:
         if name not in present:
             raise InputError(f"{path} has no column {name!r}; it has {', '.join(present) or 'none'}")
+        if present.count(name) > 1:
+            raise InputError(f"{path} has two columns called {name!r}")
 
 
 def _number(text: str, path: str | Path, line: int, name: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        raise InputError(f"{path}, line {line}: {name} is {text!r}, which is not a number") from None
+    if _NUMBER.fullmatch(text) is None:  # float() would also take 1_000 and digits of other scripts
+        raise InputError(f"{path}, line {line}: {name} is {text!r}, which is not a number")
+    number = float(text)
     if not math.isfinite(number):
-        raise InputError(f"{path}, line {line}: {name} is {text!r}; BTrDB stores finite numbers only") from None
+        raise InputError(f"{path}, line {line}: {name} is {text!r}; BTrDB stores finite numbers only")
     return number
 
 
@@ -113,12 +125,13 @@ def _time(row: Mapping[str, str], how: TableFormat, path: str | Path, line: int)
 
 def _parsed(text: str, how: TableFormat) -> int:
     if how.time_format == "ns":
+        if re.fullmatch(r"[+-]?[0-9]+", text) is None:
+            raise InputError(f"{text!r} is not a whole number of nanoseconds")
         return int(text)
     if how.time_format == "rfc3339":
         return to_ns(text)
-    if _END_OF_DAY in text:
-        return _from_clock(text.replace(_END_OF_DAY, "00:00"), how) + _DAY_NS
-    return _from_clock(text, how)
+    at_midnight, ends = _END_OF_DAY.subn("00:00", text)
+    return _from_clock(at_midnight, how) + ends * _DAY_NS
 
 
 def _from_clock(text: str, how: TableFormat) -> int:

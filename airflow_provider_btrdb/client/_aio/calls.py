@@ -96,8 +96,8 @@ class AsyncCalls:
         return self._server is not None and self._server >= ARROW_SINCE
 
     async def unary(self, rpc: Rpc, request: Any, *, uuid: str | None = None, limit: float | None = None) -> Any:
-        """The reply to one request, repeated as the RPC allows. `limit` overrides `request_timeout`."""
-        budget = Budget(self.config.retry_total)
+        """The reply to one request, repeated as the RPC allows. `limit` overrides `request_timeout` and the budget."""
+        budget = Budget(min(self.config.retry_total, limit or self.config.retry_total))
         try:
             return await self._attempt(rpc, request, uuid, budget, limit)
         except BTrDBError as error:

@@ -110,7 +110,8 @@ class BTrDB:
         When a reply was lost and the repeated call finds the stream there, with the same collection, tags and
         annotations, it is the one that was asked for.
         """
-        wanted = pb.StreamDescriptor(
+        wanted = codec.request(
+            pb.StreamDescriptor,
             uuid=identity.parse_uuid(uuid).bytes,
             collection=collection,
             tags=codec.to_key_values(tags or {}),
@@ -118,8 +119,8 @@ class BTrDB:
             property_version=1,
         )
         stream = Stream(self._calls, UUID(bytes=wanted.uuid), wanted)
-        request = pb.CreateParams(
-            uuid=wanted.uuid, collection=collection, tags=wanted.tags, annotations=wanted.annotations
+        request = codec.request(
+            pb.CreateParams, uuid=wanted.uuid, collection=collection, tags=wanted.tags, annotations=wanted.annotations
         )
         try:
             self._calls.unary(rpcs.CREATE, request, uuid=str(stream.uuid))
@@ -245,13 +246,13 @@ class BTrDB:
 
     def list_collections(self, starts_with: str = "") -> list[str]:
         """Collections that begin with the text and have at least one stream that this key may see, sorted."""
-        request = pb.ListCollectionsParams(prefix=starts_with)
+        request = codec.request(pb.ListCollectionsParams, prefix=starts_with)
         pages = self._calls.all_pages(rpcs.LIST_COLLECTIONS, request)
         return [name for page in pages for name in page.collections]
 
     def collection_metadata(self, prefix: str) -> tuple[dict[str, int], dict[str, int]]:
         """How many streams in collections with this prefix have each tag, and each annotation key."""
-        reply = self._calls.unary(rpcs.METADATA_USAGE, pb.MetadataUsageParams(prefix=prefix))
+        reply = self._calls.unary(rpcs.METADATA_USAGE, codec.request(pb.MetadataUsageParams, prefix=prefix))
         return ({item.key: item.count for item in reply.tags}, {item.key: item.count for item in reply.annotations})
 
     def query(self, stmt: str, params: Sequence[Any] = ()) -> list[dict[str, Any]]:
@@ -260,7 +261,7 @@ class BTrDB:
         Parameters stand as $1, $2 ... in the statement and travel as text: cast where the database cannot tell the
         type (`$1::bigint`).
         """
-        request = pb.SQLQueryParams(query=stmt, params=codec.to_sql_parameters(params))
+        request = codec.request(pb.SQLQueryParams, query=stmt, params=codec.to_sql_parameters(params))
         pages = self._calls.all_pages(rpcs.SQL_QUERY, request)
         return [row for page in pages for row in codec.from_sql_rows(page.rows)]
 
@@ -272,7 +273,7 @@ class BTrDB:
 
     def query_pages(self, stmt: str, params: Sequence[Any] = ()) -> Iterator[Sequence[bytes]]:
         """`query` page by page as the server sends it: every row one JSON object in UTF-8."""
-        request = pb.SQLQueryParams(query=stmt, params=codec.to_sql_parameters(params))
+        request = codec.request(pb.SQLQueryParams, query=stmt, params=codec.to_sql_parameters(params))
         for page in self._calls.pages(rpcs.SQL_QUERY, request):
             yield page.rows
 
@@ -361,4 +362,6 @@ class BTrDB:
 
 
 def _as_dict(reply: pb.InfoResponse) -> dict[str, Any]:
-    return MessageToDict(reply)
+    """The keys that are always there, and what else the server sent; MessageToDict alone leaves out zeros."""
+    numbers = {"majorVersion": reply.major_version, "minorVersion": reply.minor_version, "build": reply.build}
+    return {**numbers, **MessageToDict(reply)}

@@ -12,6 +12,7 @@ from airflow_provider_btrdb.client import rpcs
 from airflow_provider_btrdb.client._sync.calls import Calls
 from airflow_provider_btrdb.client._sync.reads import resumed
 from airflow_provider_btrdb.client.codec import from_key_values
+from airflow_provider_btrdb.client.codec import request as request_of
 from airflow_provider_btrdb.client.columns import check_insertable, in_batches, joined_points, joined_windows
 from airflow_provider_btrdb.client.cursor import ArrowPointCursor, PointCursor, WindowCursor
 from airflow_provider_btrdb.client.errors import (
@@ -172,7 +173,9 @@ class Stream:
 
     def nearest(self, time: TimeLike, version: int = 0, backward: bool = False) -> Point | None:
         """The first point at or after `time`, or with `backward` the last one before it; None if there is none."""
-        request = pb.NearestParams(uuid=self._uuid.bytes, time=to_ns(time), version_major=version, backward=backward)
+        request = request_of(
+            pb.NearestParams, uuid=self._uuid.bytes, time=to_ns(time), version_major=version, backward=backward
+        )
         try:
             reply = self._calls.unary(rpcs.NEAREST, request, uuid=str(self._uuid))
         except NoSuchPointError:
@@ -232,8 +235,8 @@ class Stream:
         Version 0 as `to_version` is the newest. Ranges are sorted, do not touch, and are grown to multiples of
         2**resolution nanoseconds. Raises InvalidVersionsError.
         """
-        request = pb.ChangesParams(
-            uuid=self._uuid.bytes, from_major=from_version, to_major=to_version, resolution=resolution
+        request = request_of(
+            pb.ChangesParams, uuid=self._uuid.bytes, from_major=from_version, to_major=to_version, resolution=resolution
         )
         pages = self._calls.all_pages(rpcs.CHANGES, request, uuid=str(self._uuid))
         if not pages or not all(page.version_major for page in pages):
@@ -260,9 +263,10 @@ class Stream:
             try:
                 reply = self._calls.unary(rpc, encode_insert(self._uuid, batch, policy), uuid=str(self._uuid))
             except BTrDBError as error:
-                if stored == 0 and len(batch) == len(columns):
-                    raise
-                raise self._interrupted(error, stored, len(columns)) from error
+                twice = policy is MergePolicy.NEVER and (stored > 0 or error.reply_lost)
+                if stored == 0 and not twice:
+                    raise  # nothing is stored, or storing it again changes nothing
+                raise self._interrupted(error, stored, len(columns), error.retryable and not twice) from error
             stored += len(batch)
             version = self._version_of(reply, "Insert")
         return version
@@ -281,7 +285,7 @@ class Stream:
         in between; `repeat=False` turns that off. Raises InvalidTimeRangeError.
         """
         start_ns, end_ns = time_range(start, end)
-        request = pb.DeleteParams(uuid=self._uuid.bytes, start=start_ns, end=end_ns)
+        request = request_of(pb.DeleteParams, uuid=self._uuid.bytes, start=start_ns, end=end_ns)
         rpc = rpcs.DELETE_AGAIN if repeat else rpcs.DELETE_ONCE
         return self._version_of(self._calls.unary(rpc, request, uuid=str(self._uuid)), "Delete")
 
@@ -292,7 +296,7 @@ class Stream:
 
     def obliterate(self) -> None:
         """Remove the stream for good; its uuid can never be used again. Raises StreamNotFoundError and others."""
-        request = pb.ObliterateParams(uuid=self._uuid.bytes)
+        request = request_of(pb.ObliterateParams, uuid=self._uuid.bytes)
         try:
             self._calls.unary(rpcs.OBLITERATE, request, uuid=str(self._uuid))
         except StreamNotFoundError as error:
@@ -351,11 +355,12 @@ class Stream:
             if self.property_version != request.expected_property_version + 1 or not holds(self._loaded()):
                 raise
 
-    def _interrupted(self, error: BTrDBError, stored: int, total: int) -> InsertInterruptedError:
+    def _interrupted(self, error: BTrDBError, stored: int, total: int, retryable: bool) -> InsertInterruptedError:
         interrupted = InsertInterruptedError(
             f"{stored} of {total} points are certainly stored, then: {error.message}",
             stored=stored,
             total=total,
+            retryable=retryable,
             method="Insert",
             endpoint=self._calls.config.endpoint,
             uuid=str(self._uuid),
