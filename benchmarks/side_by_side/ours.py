@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from typing import Any
 from uuid import UUID
 
@@ -30,12 +32,12 @@ class Create(_Ours, work.Create):
 
 
 class Lookup(_Ours, work.Lookup):
-    """All streams in a list, and every value of each read."""
+    """Every value of every stream, in a list; the handles are not kept."""
 
     def run(self) -> None:
         self.result = [
             (stream.uuid, stream.collection, stream.tags, stream.annotations)
-            for stream in self.db.streams_in_collection(data.collection(self.size))
+            for stream in self.db.lookup_iter(data.collection(self.size))
         ]
 
 
@@ -91,12 +93,24 @@ class SqlIter(_Compared):
 
 
 class Values(_Ours, work.Values):
+    """Without pyarrow, so that points come as RawPoints."""
+
+    def prepare(self) -> None:
+        assert "pyarrow" not in sys.modules
+
     def run(self) -> None:
         stream = self.db.stream_from_uuid(data.STREAM)
         self.result = stream.values(data.FIRST_NS, data.end_ns(self.size))
 
     def columns(self) -> tuple[Any, Any]:
         return self.result.times, self.result.values
+
+
+class ArrowValues(Values):
+    """With pyarrow loaded, as it is at the import of the official client: points come in Arrow then."""
+
+    def prepare(self) -> None:
+        importlib.import_module("pyarrow")
 
 
 class ValuesIter(_Ours, work.Work):
@@ -137,6 +151,7 @@ CASES = {
     "sql": Sql,
     "sql-iter": SqlIter,
     "values": Values,
+    "arrow-values": ArrowValues,
     "values-iter": ValuesIter,
     "insert": Insert,
     "insert-tuples": InsertTuples,

@@ -66,6 +66,7 @@ def _case(side: Any, name: str, size: int, **options: Any) -> Case:
 
 _CREATE = 10_000
 _OURS_VALUES = _case("ours", "values", POINTS)
+_OURS_ARROW_VALUES = _case("ours", "arrow-values", POINTS)
 _OURS_INSERT = _case("ours", "insert", POINTS)
 _OURS_LOOKUP = _case("ours", "lookup", STREAMS)
 _OURS_SQL = _case("ours", "sql", ROWS)
@@ -117,8 +118,16 @@ TARGETS: tuple[Target, ...] = (
     Target(
         "values", "1,000,000 points to numpy beside values", "cpu", _OURS_VALUES, _case("peer", "values", POINTS), 0.04
     ),
-    Target("values", "the same beside arrow_values", "cpu", _OURS_VALUES, _case("peer", "arrow-values", POINTS), 1.15),
     Target("values", "the same", "mb", _OURS_VALUES, None, 32),
+    Target(
+        "values",
+        "1,000,000 points to numpy, pyarrow loaded, beside arrow_values",
+        "cpu",
+        _OURS_ARROW_VALUES,
+        _case("peer", "arrow-values", POINTS),
+        1.15,
+    ),
+    Target("values", "the same with pyarrow", "mb", _OURS_ARROW_VALUES, None, 32),
     Target(
         "insert",
         "1,000,000 points from numpy beside insert",
@@ -138,7 +147,12 @@ TARGETS: tuple[Target, ...] = (
     ),
     Target("floor", "create 10,000 in bulk", "cpu", _OURS_CREATE, _case("floor", "create", _CREATE), 1.3),
     Target(
-        "floor", "1,000,000 points read, beside Arrow", "cpu", _OURS_VALUES, _case("floor", "arrow-values", POINTS), 1.3
+        "floor",
+        "1,000,000 points read, beside Arrow",
+        "cpu",
+        _OURS_ARROW_VALUES,
+        _case("floor", "arrow-values", POINTS),
+        1.3,
     ),
     Target(
         "floor",
