@@ -14,6 +14,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 from collections import defaultdict
@@ -47,6 +48,8 @@ def main() -> int:
     if not {0, SERVER_CORE} <= os.sched_getaffinity(0):
         parser.error("cores 0 and 1 are needed, one for the client and one for the server")
     os.sched_setaffinity(0, {SERVER_CORE})
+    os.environ.update(_environment())  # for the development server
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))  # and so end the servers
 
     began, load = datetime.now(UTC), [_load()]
     samples = measure(table.cases(targets), options.runs)
@@ -120,7 +123,8 @@ def _sample(case: Case, endpoint: str) -> dict[str, Any]:
 
 
 def _environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(HERE)}
+    """The packages of the tree that this file lies in, whichever is installed."""
+    return {**os.environ, "PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parent}"}
 
 
 def _git(*words: str) -> str:

@@ -279,10 +279,11 @@ def as_markdown(results: Mapping[str, Any]) -> str:
     lines = [line(target, samples) for target in TARGETS]
     met = sum(item.met for item in lines)
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
+    changed = " with changes that are not committed" if results["changed"] else ""
     text = [
         f"{met} of {len(lines)} lines reach what they are meant to. {results['runs']} fresh processes for each sample, "
-        f"at commit `{results['commit'][:12]}`, on {results['cpu']} with {results['cores']} cores, {results['began']}; "
-        f"load {' / '.join(results['load'])} at the beginning and the end. {versions}.",
+        f"at commit `{results['commit'][:12]}`{changed}, on {results['cpu']} with {results['cores']} cores, "
+        f"{results['began']}; load {' / '.join(results['load'])} at the beginning and the end. {versions}.",
         "",
         "| work | measure | ours | beside | measured | reach | |",
         "|---|---|---|---|---|---|---|",
