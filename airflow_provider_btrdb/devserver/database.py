@@ -13,6 +13,8 @@ import psycopg_pool
 from airflow_provider_btrdb.devserver import schema
 from airflow_provider_btrdb.devserver.errors import DevServerError
 
+LOCK_WAIT_MS = 2_000
+
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 
 
@@ -42,9 +44,12 @@ class Database:
             self._lock = await psycopg.AsyncConnection.connect(self._dsn, autocommit=True, connect_timeout=10)
         except psycopg.OperationalError as error:
             raise DevServerError(f"cannot connect to PostgreSQL: {str(error).splitlines()[0]}") from None
-        cursor = await self._lock.execute("SELECT pg_try_advisory_lock(%s)", [schema.ONE_SERVER])
-        if await cursor.fetchone() != (True,):
-            raise DevServerError("another btrdb-devserver serves this database")
+        # A server that has just ended may hold it for another moment.
+        await self._lock.execute(f"SET lock_timeout = {LOCK_WAIT_MS}".encode())
+        try:
+            await self._lock.execute("SELECT pg_advisory_lock(%s)", [schema.ONE_SERVER])
+        except psycopg.errors.LockNotAvailable:
+            raise DevServerError("another btrdb-devserver serves this database") from None
 
     async def keep_lock(self) -> None:
         """Make sure that the lock is still ours, or take it again; DevServerError if that cannot be."""

@@ -49,6 +49,7 @@ def cycle(sizes):
         yield from sizes
 
 
+@settings(deadline=None)
 @given(POINTS, st.integers(0, 2**64 - 1))
 def test_a_page_of_points_is_the_message(pairs, version):
     message = pb.RawValuesResponse.FromString(pages.raw_values(points_of(pairs), version))
@@ -57,6 +58,7 @@ def test_a_page_of_points_is_the_message(pairs, version):
     assert [(point.time, point.value) for point in message.values] == pairs
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(TIMES, *[FLOATS] * 3, st.integers(0, 2**64 - 1), FLOATS), max_size=20))
 def test_a_page_of_windows_is_the_message(rows):
     message = pb.WindowsResponse.FromString(pages.windows(np.array(rows, pages.WINDOW_DTYPE), 7))
@@ -64,6 +66,7 @@ def test_a_page_of_windows_is_the_message(rows):
     assert [(r.time, r.min, r.mean, r.max, r.count, r.stddev) for r in message.values] == rows
 
 
+@settings(deadline=None)
 @given(POINTS, st.sampled_from(list(pb.MergePolicy.values())), st.booleans(), st.booleans(), st.binary(max_size=20))
 def test_an_insert_is_read_as_protobuf_reads_it(pairs, policy, sync, rounding, uuid):
     request = pb.InsertParams(uuid=uuid, sync=sync, merge_policy=policy)
@@ -76,6 +79,7 @@ def test_an_insert_is_read_as_protobuf_reads_it(pairs, policy, sync, rounding, u
         assert getattr(message, field) == getattr(request, field)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_arbitrary_bytes_are_an_insert_for_both_or_for_none(raw):
     try:
@@ -89,6 +93,7 @@ def test_arbitrary_bytes_are_an_insert_for_both_or_for_none(raw):
     np.testing.assert_array_equal(points.v, [point.value for point in expected.values])
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 20_000), max_size=60))
 def test_fused_chunks_are_neighbours_and_not_too_large(sizes):
     runs = chunks.fuse(sizes)
@@ -97,6 +102,7 @@ def test_fused_chunks_are_neighbours_and_not_too_large(sizes):
     assert all(sum(sizes[first:last]) <= chunks.CHUNK_POINTS for first, last in runs)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 100), min_size=1, max_size=400))
 def test_appending_leaves_few_chunks(batches):
     sizes: list[int] = []
@@ -108,6 +114,7 @@ def test_appending_leaves_few_chunks(batches):
     assert len(sizes) <= 5 * chunks.FAN_OUT
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 30), st.floats(0, 1)), min_size=1, max_size=200))
 def test_cut_parts_no_time(pairs):
     points = points_of(sorted(pairs, key=lambda pair: pair[0]))
@@ -122,6 +129,7 @@ def test_cut_parts_no_time(pairs):
     assert all(len(piece.t) <= 7 or piece.t[0] == piece.t[-1] for piece in pieces)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(-1000, 1000), min_size=1, max_size=300, unique=True))
 def test_ranges_cover_exactly_what_they_should(times):
     sorted_times = np.array(sorted(times), np.int64)
@@ -133,6 +141,7 @@ def test_ranges_cover_exactly_what_they_should(times):
     assert all(end <= start for end, start in zip(his[:-1], los[1:], strict=True)), "what lies between is left out"
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(-500, 500), st.integers(1, 50)), max_size=20),
     st.integers(0, 63),
@@ -149,6 +158,7 @@ def test_united_ranges(pairs, resolution):
     assert all(a[1] < b[0] for a, b in itertools.pairwise(united))
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(-(10**6), 10**6), st.floats(-1e6, 1e6)), min_size=1, max_size=300),
     st.lists(st.integers(1, 50), min_size=1),
@@ -174,6 +184,7 @@ def test_stddev_does_not_lose_its_digits():
     assert rows["stddev"].tolist() == pytest.approx([0.5], rel=1e-6)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 10**6), FLOATS), max_size=300), st.integers(1, 40), st.integers(1, 10**6))
 def test_a_step_counts_from_its_start(pairs, size, width):
     points = points_of(sorted(pairs, key=lambda pair: pair[0]))
@@ -187,6 +198,7 @@ STREAM = st.lists(st.tuples(st.integers(-200, 200), st.floats(-10, 10)), max_siz
 )
 
 
+@settings(deadline=None)
 @given(st.lists(STREAM, min_size=1, max_size=4), st.lists(st.integers(1, 20), min_size=1))
 def test_streams_side_by_side(streams, sizes):
     sources = [multi.distinct(blocks_of(points_of(pairs), cycle(sizes))) for pairs in streams]
@@ -205,6 +217,7 @@ def test_streams_side_by_side(streams, sizes):
             assert value == first[time] if time in first else math.isnan(value)
 
 
+@settings(deadline=None)
 @given(
     STREAM, st.lists(st.integers(1, 20), min_size=1), st.integers(1, 60), st.integers(-150, 150), st.integers(1, 200)
 )
@@ -232,6 +245,7 @@ def test_a_point_belongs_to_the_cell_around_it(period):
         assert 2 * cell - period <= 2 * time < 2 * cell + period
 
 
+@settings(deadline=None)
 @given(st.integers(MIN_TIME_NS, MAX_TIME_NS))
 def test_times_as_text_come_back(time_ns):
     text = export.rfc3339(time_ns)
@@ -241,6 +255,7 @@ def test_times_as_text_come_back(time_ns):
     assert not fraction.endswith("0")
 
 
+@settings(deadline=None)
 @given(FLOATS, st.integers(0, 52))
 def test_rounded_values_lose_bits_and_stay_near(value, bits):
     (rounded,) = merge.round_bits(np.array([value]), bits).tolist()
