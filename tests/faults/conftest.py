@@ -155,9 +155,15 @@ class Ends(logging.Handler):
         self._server = server
         self._ended = 0
         self.most = 0
-        """The most calls under way at once, since the log of calls was cleared."""
+        """The most calls under way at once, since `begin`."""
         self.outcomes: list[tuple[str, str]] = []
         """Method and OK, CANCELLED or the name of an error, in order of their ends."""
+
+    def begin(self) -> None:
+        """Count from now on; nothing is under way."""
+        self._server.calls.clear()
+        self._ended = self.most = 0
+        self.outcomes.clear()
 
     def emit(self, record: logging.LogRecord) -> None:
         facts = getattr(record, "facts", None)

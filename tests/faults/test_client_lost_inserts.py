@@ -25,10 +25,15 @@ def ramp(count: int) -> Points:
 @pytest.mark.parametrize("failure", [LOST, Refuse()], ids=["committed", "refused"])
 async def test_never_is_not_repeated(done: Any, btrdb: RunningServer, stream: Any, failure: Any) -> None:
     """UNAVAILABLE looks the same in both cases, so in neither may the points be sent again."""
-    with btrdb.faults.inject("Insert", failure) as fault, pytest.raises(errors.BTrDBError) as caught:
+    with (
+        btrdb.faults.inject("Insert", failure) as fault,
+        pytest.raises(errors.InsertInterruptedError, match="0 of 2 points are certainly stored") as caught,
+    ):
         await done(stream.insert([(1, 1.0), (2, 2.0)]))
     assert (fault.fired, btrdb.calls.count("Insert")) == (1, 1)
-    assert caught.value.reply_lost
+    error = caught.value
+    assert (error.stored, error.total, error.reply_lost, error.retryable) == (0, 2, True, False)
+    assert isinstance(error.__cause__, errors.ServerUnavailableError)
     assert await done(stream.count()) == (2 if failure is LOST else 0)
 
 
@@ -44,6 +49,7 @@ async def test_never_says_how_many_points_of_several_batches_are_stored(
     assert (fault.fired, btrdb.calls.count("Insert")) == (1, 2)
     error = caught.value
     assert (error.stored, error.total, error.reply_lost) == (BATCH, 120_000, not isinstance(failure, Answer))
+    assert not error.retryable
     assert await done(stream.count()) == there
     points = list(await done(stream.values(BATCH - 1, BATCH + 3)))
     assert points == [(time, time - 1.0) for time in range(BATCH - 1, BATCH + 3) if time <= there]

@@ -224,3 +224,12 @@ async def test_a_row_of_sql_that_is_no_json(connected: Any, done: Any, script: A
     script.on["SQLQuery"] = lambda request, number: iter([pb.SQLQueryResponse(rows=[b'{"a": 1}', b"{"])])
     with pytest.raises(errors.ProtocolError, match="not JSON"):
         await done(db.query("SELECT 1"))
+
+
+async def test_a_server_6_0_is_read_in_arrow_too(connected: Any, done: Any, script: Any) -> None:
+    """Fault W-29 of the official client: it compares minor versions without looking at the major one."""
+    script.on["Info"] = lambda request, number: pb.InfoResponse(major_version=6, minor_version=0)
+    page = arrow([(1, 1.0)])
+    script.on["ArrowRawValues"] = lambda request, number: iter([page])
+    stream = await done((await connected(script.endpoint, arrow="on")).stream_from_uuid(UUID))
+    assert list(await done(stream.values(0, 10))) == [(1, 1.0)]
