@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from airflow.providers.common.compat.sdk import (
     AirflowException,
     AirflowFailException,
     AirflowNotFoundException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
     BaseHook,
     BaseOperator,
     BaseSensorOperator,
@@ -21,10 +24,15 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
+if TYPE_CHECKING:
+    from airflow_provider_btrdb.client.errors import BTrDBError
+
 __all__ = [
     "AirflowException",
     "AirflowFailException",
     "AirflowNotFoundException",
+    "AirflowSensorTimeout",
+    "AirflowSkipException",
     "BTrDBTransientException",
     "BaseHook",
     "BaseOperator",
@@ -36,6 +44,7 @@ __all__ = [
     "conf",
     "default_deferrable",
     "failure",
+    "worth_a_retry",
 ]
 
 
@@ -56,7 +65,14 @@ def airflow_errors() -> Iterator[None]:
     try:
         yield
     except BTrDBError as error:
-        raise failure(str(error), retryable=error.retryable) from error
+        raise failure(str(error), retryable=worth_a_retry(error)) from error
+
+
+def worth_a_retry(error: BTrDBError) -> bool:
+    """May the task succeed when it is run again? Also where nobody knows why the call failed, as behind a proxy."""
+    from airflow_provider_btrdb.client.errors import ServerError
+
+    return error.retryable or (isinstance(error, ServerError) and error.server_code is None)
 
 
 def default_deferrable() -> bool:

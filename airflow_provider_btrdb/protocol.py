@@ -95,9 +95,7 @@ METHODS: Final = {
         Method("Create", Kind.UNARY, pb.CreateParams, pb.CreateResponse),
         Method("StreamInfo", Kind.UNARY, pb.StreamInfoParams, pb.StreamInfoResponse),
         Method("SetStreamTags", Kind.UNARY, pb.SetStreamTagsParams, pb.SetStreamTagsResponse),
-        Method(
-            "SetStreamAnnotations", Kind.UNARY, pb.SetStreamAnnotationsParams, pb.SetStreamAnnotationsResponse
-        ),
+        Method("SetStreamAnnotations", Kind.UNARY, pb.SetStreamAnnotationsParams, pb.SetStreamAnnotationsResponse),
         Method("LookupStreams", Kind.SERVER_STREAM, pb.LookupStreamsParams, pb.LookupStreamsResponse),
         Method("ListCollections", Kind.SERVER_STREAM, pb.ListCollectionsParams, pb.ListCollectionsResponse),
         Method("GetMetadataUsage", Kind.UNARY, pb.MetadataUsageParams, pb.MetadataUsageResponse),
@@ -111,9 +109,7 @@ METHODS: Final = {
         Method("ArrowRawValues", Kind.SERVER_STREAM, pb.ArrowRawValuesParams, pb.ArrowRawValuesResponse),
         Method("ArrowMultiValues", Kind.SERVER_STREAM, pb.ArrowMultiValuesParams, pb.ArrowMultiValuesResponse),
         Method("AlignedWindows", Kind.SERVER_STREAM, pb.AlignedWindowsParams, pb.AlignedWindowsResponse),
-        Method(
-            "ArrowAlignedWindows", Kind.SERVER_STREAM, pb.AlignedWindowsParams, pb.ArrowAlignedWindowsResponse
-        ),
+        Method("ArrowAlignedWindows", Kind.SERVER_STREAM, pb.AlignedWindowsParams, pb.ArrowAlignedWindowsResponse),
         Method("Windows", Kind.SERVER_STREAM, pb.WindowsParams, pb.WindowsResponse),
         Method("ArrowWindows", Kind.SERVER_STREAM, pb.WindowsParams, pb.ArrowWindowsResponse),
         Method("Nearest", Kind.UNARY, pb.NearestParams, pb.NearestResponse),

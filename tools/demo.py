@@ -58,12 +58,13 @@ def main() -> int:
     parser.add_argument("--state", type=Path, default=ROOT / ".demo", help="where the server's data stays")
     parser.add_argument("--dags", type=Path, default=ROOT / "example_dags", help="folder with btrdb_quickstart.py")
     options = parser.parse_args()
-    options.state.mkdir(parents=True, exist_ok=True)
     # An interrupt must not leave a server behind, however it comes.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda received, _: sys.exit(128 + received))
     try:
+        options.state.mkdir(parents=True, exist_ok=True)
         run(options.state.resolve(), options.dags.resolve())
-    except DemoError as error:
+    except (DemoError, OSError) as error:
         print(f"\nerror: {error}", file=sys.stderr)
         return 1
     except BTrDBError as error:

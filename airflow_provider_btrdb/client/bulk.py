@@ -13,7 +13,13 @@ from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_btrdb.client._aio.calls import AsyncCalls
-from airflow_provider_btrdb.client.errors import BTrDBError, ClientUnusableError, DeadlineExceededError
+from airflow_provider_btrdb.client.errors import (
+    AuthenticationError,
+    BTrDBError,
+    ClientUnusableError,
+    DeadlineExceededError,
+    ServerUnavailableError,
+)
 from airflow_provider_btrdb.client.models import Progress
 from airflow_provider_btrdb.client.policy import Budget
 
@@ -53,19 +59,26 @@ async def each(
 ) -> list[R]:
     """One result for each item, in their order; an error of BTrDB becomes a result and hides no other.
 
-    `progress(done, total)` is called after each. Items that are not begun when `seconds` are over fail.
+    `progress(done, total)` is called after each. Items that are not begun when `seconds` are over fail, and those not
+    begun when the server is gone or refuses the key.
     """
     results: dict[int, R] = {}
     budget = None if seconds is None else Budget(seconds)
+    hopeless: BTrDBError | None = None
 
     async def one(number: int) -> None:
+        nonlocal hopeless
         item = items[number]
         try:
             if budget is not None and not budget.left():
                 raise DeadlineExceededError(f"not tried: the {seconds:g} s for the whole operation were over")
+            if hopeless is not None:
+                raise type(hopeless)(f"not tried, since another call had failed: {hopeless.message}")
             results[number] = await work(item)
         except BTrDBError as error:
             results[number] = failed(item, error)
+            if isinstance(error, ServerUnavailableError | AuthenticationError):
+                hopeless = hopeless or error  # every other item would spend the same time on the same end
         if progress is not None:
             progress(len(results), len(items))
 
@@ -113,7 +126,8 @@ class Bulk:
             return await work(self._calls)
 
         with self._lock:  # close() may not stop the loop between these two
-            future = asyncio.run_coroutine_threadsafe(with_calls(), self._running_loop())
+            loop = self._running_loop()
+            future = asyncio.run_coroutine_threadsafe(with_calls(), loop)
         try:
             return future.result()
         except CancelledError:

@@ -31,9 +31,11 @@ def channel_settings(config: ConnectionConfig) -> ChannelSettings:
         ("grpc.max_receive_message_length", config.max_message_bytes),
         ("grpc.max_send_message_length", -1),  # the server's limit counts, and its refusal names it
         ("grpc.primary_user_agent", USER_AGENT),
-        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.keepalive_time_ms", 300_000),  # servers in Go end connections that ping more often
         ("grpc.keepalive_timeout_ms", 20_000),
         ("grpc.service_config_disable_resolution", 1),
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 5_000),
         ("grpc.enable_retries", 0),  # repeats are decided here, where it is known which are safe
     ]
     if config.proxy == "off" or all(is_loopback(split_endpoint(target)[0]) for target in targets):
@@ -43,7 +45,8 @@ def channel_settings(config: ConnectionConfig) -> ChannelSettings:
     if config.authority is not None:
         options.append(("grpc.default_authority", config.authority))
         options.append(("grpc.ssl_target_name_override", config.authority))
-    return ChannelSettings(targets, _credentials(config.tls), options)
+    # With the scheme spelled out no host name can be mistaken for one.
+    return ChannelSettings(tuple(f"dns:///{target}" for target in targets), _credentials(config.tls), options)
 
 
 def bearer(api_key: str | None) -> tuple[tuple[str, str], ...]:

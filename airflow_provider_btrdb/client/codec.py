@@ -19,6 +19,8 @@ def request(kind: Callable[..., M], **fields: Any) -> M:
     """A message of this kind, or an InputError where protobuf refuses a field (wrong type, out of range, no UTF-8)."""
     try:
         return kind(**fields)
+    except UnicodeError:
+        raise InputError("this holds what is no text that UTF-8 can carry (half of a surrogate pair)") from None
     except (TypeError, ValueError) as error:
         shown = ", ".join(f"{name}={value!r}" for name, value in fields.items() if isinstance(value, str | int | float))
         raise InputError(f"these arguments cannot be sent ({shown}): {error}") from None

@@ -12,9 +12,10 @@ from typing import Any, Generic
 from uuid import UUID
 
 from airflow_provider_btrdb.client.codec import request as request_of
-from airflow_provider_btrdb.client.errors import ProtocolError
+from airflow_provider_btrdb.client.errors import ProtocolError, StreamInterruptedError
 from airflow_provider_btrdb.client.models import Points, Windows
 from airflow_provider_btrdb.client.pages import Page, T, decode_arrow_points, decode_points, decode_windows
+from airflow_provider_btrdb.protocol import MIN_TIME_NS
 from airflow_provider_btrdb.wire import btrdb_v5_pb2 as pb
 
 
@@ -27,6 +28,13 @@ class Cursor(ABC, Generic[T]):
         self.end = end_ns
         self.version = version
         """The version asked for; the one that is read, once a page has arrived."""
+        self._asked = version
+        self._buffered = 0
+
+    @property
+    def wire_version(self) -> int:
+        """What to ask for: the pinned version, unless points were read that the server still buffers beside it."""
+        return self._asked if self._buffered else self.version
 
     @abstractmethod
     def request(self) -> Any:
@@ -45,14 +53,20 @@ class Cursor(ABC, Generic[T]):
         """Is there nothing left to ask for?"""
         return False
 
-    def pin(self, version: int) -> None:
-        """Hold the version of the first page; every other page must have it too."""
-        if version == 0:
+    def pin(self, page: Page[T]) -> None:
+        """Hold the version of the first page; every other page must have it too.
+
+        Servers that buffer inserts answer a read of the newest version with the buffer merged in, and say so by a
+        minor version; that state cannot be asked for again, so a read that broke off may only go on while it lasts.
+        """
+        if page.version == 0:
             raise self.wrong("it has no version")
-        if self.version == 0:
-            self.version = version
-        elif version != self.version:
-            raise self.wrong(f"version {self.version} was asked for and version {version} came")
+        if self.version in (0, page.version) and self._buffered in (0, page.minor):
+            self.version, self._buffered = page.version, page.minor
+        elif self._buffered:
+            raise StreamInterruptedError("the stream changed while the read was broken off", uuid=str(self.uuid))
+        else:
+            raise self.wrong(f"version {self.version} was asked for and version {page.version} came")
 
     def wrong(self, what: str) -> ProtocolError:
         """The error for a page that does not belong here."""
@@ -73,7 +87,7 @@ class PointCursor(Cursor[Points]):
         self._to_skip = self._delivered_at_last
         start = self.start if self._last is None else self._last
         return request_of(
-            pb.RawValuesParams, uuid=self.uuid.bytes, start=start, end=self.end, version_major=self.version
+            pb.RawValuesParams, uuid=self.uuid.bytes, start=start, end=self.end, version_major=self.wire_version
         )
 
     def decode(self, reply: Any) -> Page[Points]:
@@ -82,7 +96,7 @@ class PointCursor(Cursor[Points]):
 
     def accept(self, page: Page[Points]) -> Points:
         """The points that were not handed out yet."""
-        self.pin(page.version)
+        self.pin(page)
         points = self._without_delivered(page.columns)
         if len(points) == 0:
             return points
@@ -139,9 +153,9 @@ class WindowCursor(Cursor[Windows]):
         """From the end of the last window on: `start` moves with every page."""
         common: dict[str, Any] = {
             "uuid": self.uuid.bytes,
-            "start": self.start,
+            "start": max(self.start, MIN_TIME_NS),  # rounding down may have left the times that BTrDB takes
             "end": self.end,
-            "version_major": self.version,
+            "version_major": self.wire_version,
         }
         if self._point_width is not None:
             return request_of(pb.AlignedWindowsParams, **common, point_width=self._point_width)
@@ -158,11 +172,12 @@ class WindowCursor(Cursor[Windows]):
 
     def accept(self, page: Page[Windows]) -> Windows:
         """All windows of a page."""
-        self.pin(page.version)
+        self.pin(page)
         windows = page.columns
         if len(windows):
             first, last = int(windows.times[0]), int(windows.times[-1])
-            off_grid = ((windows.times - self.start) % self._width).any()
+            # A width from 2**62 on is over what int64 can count with, and there are three such windows at most.
+            off_grid = self._width < 2**62 and ((windows.times - self.start) % self._width).any()
             if first < self.start or last + self._width > self.end or off_grid or self._unordered(windows):
                 raise self.wrong("its windows are out of order, off the grid or outside the range asked for")
             self.start = last + self._width

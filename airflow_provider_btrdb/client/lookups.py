@@ -10,7 +10,7 @@ from uuid import UUID
 from airflow_provider_btrdb.client.codec import from_key_values, to_key_values
 from airflow_provider_btrdb.client.codec import request as request_of
 from airflow_provider_btrdb.client.errors import InputError
-from airflow_provider_btrdb.client.identity import derived_uuid, parse_uuid
+from airflow_provider_btrdb.client.identity import derived_uuid
 from airflow_provider_btrdb.client.models import StreamSpec
 from airflow_provider_btrdb.wire import btrdb_v5_pb2 as pb
 
@@ -39,7 +39,10 @@ def parse_identifier(identifier: UUID | str) -> tuple[UUID | None, str, str]:
         if not collection or not name:
             raise InputError(f"{identifier!r} is not collection/name: one of the two is empty")
         return None, collection, name
-    return parse_uuid(identifier, "identifier (neither a uuid nor collection/name)"), "", ""
+    try:
+        return UUID(identifier), "", ""
+    except ValueError:
+        raise InputError(f"{identifier!r} is neither a uuid nor collection/name") from None
 
 
 def lookup_requests(

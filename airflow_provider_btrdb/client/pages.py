@@ -53,24 +53,31 @@ class Page(Generic[T]):
 
     columns: T
     version: int
+    minor: int
+    """Points that the server buffers beside that version and has merged into the page."""
     stat: pb.Status | None
 
 
 def decode_points(data: bytes) -> Page[Points]:
     """The bytes of a RawValuesResponse -> a page. Raises ProtocolError for bytes that are no such message."""
-    version, records = _records(data, _POINT, _POINT_FIELDS)
+    versions, records = _records(data, _POINT, _POINT_FIELDS)
     if records is not None:
-        return Page(Points(records["time"].astype(np.int64), records["value"].astype(np.float64)), version, None)
+        return Page(Points(records["time"].astype(np.int64), records["value"].astype(np.float64)), *versions, None)
     message = _parsed(pb.RawValuesResponse, data, "RawValues")
     size = len(message.values)
     times = np.fromiter((point.time for point in message.values), np.int64, size)
     values = np.fromiter((point.value for point in message.values), np.float64, size)
-    return Page(Points(times, values), message.version_major, _stat(message))
+    return Page(Points(times, values), message.version_major, message.version_minor, _stat(message))
 
 
 def decode_arrow_points(message: pb.ArrowRawValuesResponse) -> Page[Points]:
     """An ArrowRawValuesResponse -> a page. Raises ProtocolError for bytes that are no table of times and values."""
-    return Page(arrow_points(message.arrow_bytes, "ArrowRawValues"), message.version_major, _stat(message))
+    return Page(
+        arrow_points(message.arrow_bytes, "ArrowRawValues"),
+        message.version_major,
+        message.version_minor,
+        _stat(message),
+    )
 
 
 def arrow_points(data: bytes, method: str) -> Points:
@@ -99,14 +106,14 @@ def _buffer(array: Any, kind: type[Any]) -> Any:
 
 def decode_windows(data: bytes) -> Page[Windows]:
     """The bytes of an (Aligned)WindowsResponse -> a page without empty windows. Raises ProtocolError."""
-    version, records = _records(data, _WINDOW, _WINDOW_FIELDS)
+    versions, records = _records(data, _WINDOW, _WINDOW_FIELDS)
     stat = None
     if records is None:
         message = _parsed(pb.WindowsResponse, data, "Windows")
-        version, stat = message.version_major, _stat(message)
+        versions, stat = (message.version_major, message.version_minor), _stat(message)
         records = np.array([tuple(getattr(row, name) for name in _WINDOW_FIELDS) for row in message.values], _ROW)
     columns = Windows(*(np.ascontiguousarray(records[name][records["count"] > 0]) for name in _WINDOW_FIELDS))
-    return Page(columns, version, stat)
+    return Page(columns, *versions, stat)
 
 
 _ROW = np.dtype([(name, _WINDOW[name]) for name in _WINDOW_FIELDS])
@@ -129,29 +136,28 @@ def _marks(fields: tuple[str, ...]) -> list[tuple[str, int]]:
     return [(f"mark_{name}", number << 3 | _FIXED64) for number, name in enumerate(fields, start=1)]
 
 
-def _records(data: bytes, record: np.dtype[Any], fields: tuple[str, ...]) -> tuple[int, Any]:
-    """The page's version and its records, or None where not every record has every field."""
-    version, begin = _head(data)
+def _records(data: bytes, record: np.dtype[Any], fields: tuple[str, ...]) -> tuple[tuple[int, int], Any]:
+    """The page's two version numbers and its records, or None where not every record has every field."""
+    versions, begin = _head(data)
     if begin < 0 or (len(data) - begin) % record.itemsize:
-        return version, None
+        return versions, None
     records = np.frombuffer(data, record, offset=begin)
     marks = [("tag", _VALUES), ("length", record.itemsize - 2), *_marks(fields)]
-    return version, records if all((records[name] == mark).all() for name, mark in marks) else None
+    return versions, records if all((records[name] == mark).all() for name, mark in marks) else None
 
 
-def _head(data: bytes) -> tuple[int, int]:
-    """The version and where the records begin, or -1 where the head is not just two version numbers."""
-    version, at = 0, 0
+def _head(data: bytes) -> tuple[tuple[int, int], int]:
+    """The two version numbers and where the records begin, or -1 where the head is not just these."""
+    major = minor = at = 0
     while at < len(data) and data[at] in (_MAJOR, _MINOR):
         mark = data[at]
         number, at = _varint(data, at + 1)
         if at < 0:
-            return 0, -1
-        if mark == _MAJOR:
-            version = number
+            return (0, 0), -1
+        major, minor = (number, minor) if mark == _MAJOR else (major, number)
     if at < len(data) and data[at] != _VALUES:
-        return 0, -1
-    return version, at
+        return (0, 0), -1
+    return (major, minor), at
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:

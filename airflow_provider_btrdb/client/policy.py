@@ -96,14 +96,17 @@ class Pacer:
 
 
 class SpentBudget(stop_base):
-    """tenacity: stop when the next pause would end after the budget."""
+    """tenacity: stop when the next pause would end with the budget, or so close to it that its error hides ours."""
+
+    SHORTEST = 0.05
+    """Seconds"""
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
 
     def __call__(self, retry_state: RetryCallState) -> bool:
-        """True when there is no time for another attempt."""
-        return self._budget.left() <= retry_state.upcoming_sleep
+        """True when there is no time for another attempt worth the name."""
+        return self._budget.left() - retry_state.upcoming_sleep < self.SHORTEST
 
 
 def may_repeat(error: BaseException, repeat: Repeat) -> bool:

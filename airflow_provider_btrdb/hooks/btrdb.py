@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import math
 import os
 import threading
 import warnings
-import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -38,9 +38,16 @@ _SECURITY_FIELDS = ("tls", "ca_bundle", "client_cert", "client_key", "authority"
 # Channels are made when first used, never before a fork: the process id is part of the key, and a loop keeps its own.
 _clients: dict[tuple[int, ConnectionConfig], BTrDB] = {}
 _clients_lock = threading.Lock()
-_async_clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[ConnectionConfig, AsyncBTrDB]] = (
-    weakref.WeakKeyDictionary()
-)
+_async_clients: dict[asyncio.AbstractEventLoop, dict[ConnectionConfig, AsyncBTrDB]] = {}
+
+
+def _forget_parent() -> None:
+    """In a forked child: a thread of the parent may have held the lock, and is not there to release it."""
+    global _clients_lock  # noqa: PLW0603 - a lock of another process cannot be released, only replaced
+    _clients_lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forget_parent)
 
 
 class BTrDBHook(BaseHook):
@@ -48,8 +55,12 @@ class BTrDBHook(BaseHook):
 
     Making a hook does no I/O. `get_client()` and `get_async_client()` give the connection, shared by all hooks of
     the process (of the loop, for the asynchronous one); never close it. The calls that BTrDB users know stand here
-    as well. Errors of BTrDB become AirflowFailException, or BTrDBTransientException where a retry has a chance.
+    as well, and their errors are Airflow's: AirflowFailException, or BTrDBTransientException where a retry has a
+    chance. Calls on what they return (a stream, a client) raise BTrDB's own errors; make them inside
+    `with BTrDBHook.airflow_errors():` to have those turned too.
     """
+
+    airflow_errors = staticmethod(airflow_errors)
 
     conn_name_attr = "btrdb_conn_id"
     default_conn_name = "btrdb_default"
@@ -100,9 +111,9 @@ class BTrDBHook(BaseHook):
         from airflow_provider_btrdb.client.errors import BTrDBError
 
         try:
-            with BTrDB(self._config(self.get_connection(self.btrdb_conn_id), retry_total=0)) as db:
+            with BTrDB(self._config(self._connection(), retry_total=0)) as db:
                 info = db.check()
-        except BTrDBError as error:
+        except (BTrDBError, AirflowFailException) as error:
             return False, str(error)
         return True, f"BTrDB {info['majorVersion']}.{info['minorVersion']} (build {info['build']}) answers"
 
@@ -130,6 +141,8 @@ class BTrDBHook(BaseHook):
 
         connection = await get_async_connection(self.btrdb_conn_id)
         config = self._config(connection, await get_async_extra_dejson(connection))
+        for loop in [loop for loop in _async_clients if loop.is_closed()]:
+            del _async_clients[loop]
         clients = _async_clients.setdefault(asyncio.get_running_loop(), {})
         if config not in clients:
             clients[config] = AsyncBTrDB(config)
@@ -233,6 +246,8 @@ def _config_of(connection: Connection, extra: Mapping[str, Any], overrides: Mapp
     from airflow_provider_btrdb.client.config import ConnectionConfig, TlsConfig, is_loopback
     from airflow_provider_btrdb.client.errors import InputError
 
+    if connection.conn_type != BTrDBHook.conn_type:
+        raise InputError(f"its type is {connection.conn_type!r}, not {BTrDBHook.conn_type!r}")
     _check_names(extra)
     if not connection.host:
         raise InputError("the host is empty; it is the name or address of the BTrDB server")
@@ -245,7 +260,7 @@ def _config_of(connection: Connection, extra: Mapping[str, Any], overrides: Mapp
     options: dict[str, Any] = {name: _number(extra, name) for name in _NUMBERS if extra.get(name) not in (None, "")}
     if "max_message_mb" in options:
         options["max_message_bytes"] = int(options.pop("max_message_mb") * 2**20)
-    if "max_in_flight" in options:
+    if options.get("max_in_flight", 0.5).is_integer():
         options["max_in_flight"] = int(options["max_in_flight"])
     return ConnectionConfig(
         endpoint=f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
@@ -292,9 +307,12 @@ def _number(extra: Mapping[str, Any], name: str) -> float:
     from airflow_provider_btrdb.client.errors import InputError
 
     try:
-        return float(extra[name])  # the connection URI form carries numbers as text
+        number = float(extra[name])  # the connection URI form carries numbers as text
     except (TypeError, ValueError):
-        raise InputError(f"{name} is {extra[name]!r} and must be a number") from None
+        number = math.nan
+    if not math.isfinite(number):
+        raise InputError(f"{name} is {extra[name]!r} and must be a number")
+    return number
 
 
 def _switch(extra: Mapping[str, Any], name: str) -> bool:

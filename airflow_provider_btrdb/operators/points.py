@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 
@@ -9,7 +10,7 @@ from airflow_provider_btrdb._airflow import BaseOperator, Context, airflow_error
 from airflow_provider_btrdb.hooks.task import HasBTrDBHook
 
 if TYPE_CHECKING:
-    from airflow_provider_btrdb.client import Points, Stream
+    from airflow_provider_btrdb.client import MergePolicy, Points, Stream
     from airflow_provider_btrdb.ingest.tables import TableFormat
 
 
@@ -29,8 +30,8 @@ class InsertResult(TypedDict):
 class BTrDBInsertOperator(HasBTrDBHook, BaseOperator):
     """Load columns of delimited text files into streams, without taking points through XCom.
 
-    All files are read and checked before anything is sent. A stream that already holds exactly these points is left
-    alone, so a repeated task changes nothing, not even the version of the data.
+    All files are read and checked before anything is sent. A stream that already holds all its points of a file is
+    left alone, so a repeated task changes nothing, not even the version of the data.
 
     :param files: paths that the worker can read, or one path. (templated)
     :param columns: column name -> stream, as a uuid or `collection/name`; the stream must exist. (templated)
@@ -40,8 +41,8 @@ class BTrDBInsertOperator(HasBTrDBHook, BaseOperator):
     :param missing: texts that stand for no value; these become no points.
     :param skip_lines: lines before the one with the column names.
     :param delimiter: what separates columns.
-    :param merge: what happens at times already taken: "replace", "retain", "equal" or "never" (keep both; a task
-        that is repeated then stores points twice, and a lost reply fails it).
+    :param merge: what happens at times already taken: "replace", "retain", "equal" or "never" (keep both; after a lost
+        reply the task fails for good, since the points may be stored).
     :param btrdb_conn_id: the Airflow connection. (templated)
     :return: :class:`InsertResult`
     """
@@ -82,12 +83,15 @@ class BTrDBInsertOperator(HasBTrDBHook, BaseOperator):
 
     def execute(self, context: Context) -> InsertResult:
         """Read the files, then write what is not there yet."""
+        from airflow_provider_btrdb.client import MergePolicy
         from airflow_provider_btrdb.ingest.tables import read_table
 
-        paths = [self.files] if isinstance(self.files, str) else list(self.files)
         with airflow_errors():
-            tables = [read_table(path, self.columns, self._format()) for path in paths]
-            streams = dict(zip(self.columns, self.hook.streams(*self.columns.values()), strict=True))
+            paths, columns, policy = self._paths(), self._columns(), MergePolicy.parse(self.merge)
+            how = self._format()
+            tables = [read_table(path, columns, how) for path in paths]
+            streams = dict(zip(columns, self.hook.streams(*columns.values()), strict=True))
+            self._check_distinct(streams)
             result: InsertResult = {
                 "files": len(paths),
                 "streams": len(streams),
@@ -98,16 +102,47 @@ class BTrDBInsertOperator(HasBTrDBHook, BaseOperator):
             for path, table in zip(paths, tables, strict=True):
                 for column, points in table.columns.items():
                     result["points"] += len(points)
-                    result["inserted"] += self._write(streams[column], points)
+                    result["inserted"] += self._write(streams[column], points, policy)
                 self.log.info("%s: %d of %d points so far sent", path, result["inserted"], result["points"])
         return result
 
-    def _write(self, stream: Stream, points: Points) -> int:
-        """Insert the points unless the stream holds exactly them in their range; how many were sent."""
-        if len(points) == 0 or _holds(stream, points):
+    def _write(self, stream: Stream, points: Points, policy: MergePolicy) -> int:
+        """Insert the points unless the stream holds them all; how many were sent."""
+        from airflow_provider_btrdb.ingest.stored import all_stored, to_store
+
+        wanted = to_store(points, policy)
+        if len(wanted) == 0:
             return 0
-        stream.insert(points, self.merge)
+        first, last = int(wanted.times[0]), int(wanted.times[-1])
+        if all_stored(wanted, stream.values_iter(first, last + 1)):
+            return 0
+        stream.insert(points, policy)
         return len(points)
+
+    def _paths(self) -> list[str]:
+        from airflow_provider_btrdb.client.errors import InputError
+
+        paths = [self.files] if isinstance(self.files, str) else list(self.files)
+        if not paths:
+            raise InputError("files is empty: name at least one")
+        return paths
+
+    def _columns(self) -> Mapping[str, str]:
+        from airflow_provider_btrdb.client.errors import InputError
+
+        columns: Any = self.columns  # a template may have made anything of it
+        if not isinstance(columns, Mapping) or not columns:
+            raise InputError(f"columns is {columns!r} and must map column names to streams")
+        return columns
+
+    def _check_distinct(self, streams: Mapping[str, Stream]) -> None:
+        from airflow_provider_btrdb.client.errors import InputError
+
+        column_of: dict[Stream, str] = {}
+        for column, stream in streams.items():
+            other = column_of.setdefault(stream, column)
+            if other != column:
+                raise InputError(f"columns {other!r} and {column!r} both go to stream {stream.uuid}")
 
     def _format(self) -> TableFormat:
         from airflow_provider_btrdb.ingest.tables import TableFormat
@@ -115,18 +150,20 @@ class BTrDBInsertOperator(HasBTrDBHook, BaseOperator):
         return TableFormat(
             time_columns=[self.time_columns] if isinstance(self.time_columns, str) else list(self.time_columns),
             time_format=self.time_format,
-            utc_offset_hours=float(self.utc_offset_hours),
+            utc_offset_hours=_hours(self.utc_offset_hours),
             missing=self.missing,
             skip_lines=self.skip_lines,
             delimiter=self.delimiter,
         )
 
 
-def _holds(stream: Stream, points: Points) -> bool:
-    """Are these points, and no others between the first and the last of them, in the stream?"""
-    from airflow_provider_btrdb.client import Points
+def _hours(value: Any) -> float:
+    from airflow_provider_btrdb.client.errors import InputError
 
-    order = points.times.argsort(kind="stable")
-    ordered = Points(points.times[order], points.values[order])
-    stored = stream.values(int(ordered.times[0]), int(ordered.times[-1]) + 1)
-    return stored == ordered
+    try:
+        hours = float(value)
+    except (TypeError, ValueError):
+        hours = math.nan
+    if not abs(hours) < 24:
+        raise InputError(f"utc_offset_hours is {value!r} and must be a number of hours between -24 and 24")
+    return hours

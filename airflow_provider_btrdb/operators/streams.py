@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 
-from airflow_provider_btrdb._airflow import BaseOperator, Context, airflow_errors, failure
+from airflow_provider_btrdb._airflow import BaseOperator, Context, failure, worth_a_retry
 from airflow_provider_btrdb.hooks.task import HasBTrDBHook
 
 if TYPE_CHECKING:
@@ -56,9 +56,7 @@ class CreateStreamOperator(HasBTrDBHook, BaseOperator):
 
     def execute(self, context: Context) -> CreateStreamResult:
         """Create what is missing."""
-        rows = [self.streams] if isinstance(self.streams, Mapping) else list(self.streams)
-        with airflow_errors():
-            results = self.hook.create_many(rows, progress=self._progress())
+        results = self.hook.create_many(self._rows(), progress=self._progress())
         counts = {outcome: sum(result.outcome == outcome for result in results) for outcome in ("created", "existed")}
         self.log.info(
             "%d streams: %d created, %d were there already", len(results), counts["created"], counts["existed"]
@@ -67,6 +65,14 @@ class CreateStreamOperator(HasBTrDBHook, BaseOperator):
         if failed:
             raise self._failure(failed, len(results))
         return {"streams": len(results), "created": counts["created"], "existed": counts["existed"]}
+
+    def _rows(self) -> list[Any]:
+        rows: Any = self.streams  # a template may have made anything of it
+        if isinstance(rows, Mapping):
+            return [rows]
+        if isinstance(rows, str) or not isinstance(rows, Iterable):
+            raise failure(f"streams is {rows!r} and must be a row or a list of rows", retryable=False)
+        return list(rows)
 
     def _progress(self) -> Any:
         last = time.monotonic()
@@ -84,5 +90,5 @@ class CreateStreamOperator(HasBTrDBHook, BaseOperator):
             self.log.error("%s: %s", result.spec.path, result.error)
         first = "; ".join(f"{result.spec.path}: {result.error}" for result in failed[:3])
         more = f" and {len(failed) - 3} more, see the log" if len(failed) > 3 else ""
-        retryable = all(result.error is not None and result.error.retryable for result in failed)
+        retryable = all(result.error is not None and worth_a_retry(result.error) for result in failed)
         return failure(f"{len(failed)} of {total} streams failed: {first}{more}", retryable=retryable)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
@@ -12,8 +13,8 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 class StreamExistsTrigger(BaseTrigger):
     """Fires when the condition of a `StreamExistsSensor` holds; see there for the arguments.
 
-    Events are `{"status": "success", "found": int}` or `{"status": "error", "message": str}`. A server that is away
-    for a while is waited for: the sensor's timeout ends that.
+    Events are `{"status": "success", "found": int}`, `{"status": "timeout", "message": str}` once `end_time` (seconds
+    since 1970) is past, or `{"status": "error", "message": str}`. A server that is away for a while is waited for.
     """
 
     def __init__(
@@ -26,6 +27,7 @@ class StreamExistsTrigger(BaseTrigger):
         min_count: int,
         btrdb_conn_id: str,
         poll_interval: float,
+        end_time: float,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow leaves it unannotated
         self.streams = list(streams)
@@ -35,6 +37,7 @@ class StreamExistsTrigger(BaseTrigger):
         self.min_count = min_count
         self.btrdb_conn_id = btrdb_conn_id
         self.poll_interval = poll_interval
+        self.end_time = end_time
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """The class and its arguments, as JSON can carry them."""
@@ -48,6 +51,7 @@ class StreamExistsTrigger(BaseTrigger):
                 "min_count": self.min_count,
                 "btrdb_conn_id": self.btrdb_conn_id,
                 "poll_interval": self.poll_interval,
+                "end_time": self.end_time,
             },
         )
 
@@ -56,10 +60,13 @@ class StreamExistsTrigger(BaseTrigger):
         from airflow_provider_btrdb.client.errors import BTrDBError
         from airflow_provider_btrdb.hooks.btrdb import BTrDBHook
 
-        while True:
-            await asyncio.sleep(self.poll_interval)
+        while (left := self.end_time - time.time()) > 0:
+            await asyncio.sleep(min(self.poll_interval, left))
             try:
-                found = await self._found(await BTrDBHook(self.btrdb_conn_id).get_async_client())
+                async with asyncio.timeout(max(self.end_time - time.time(), self.poll_interval)):
+                    found = await self._found(await BTrDBHook(self.btrdb_conn_id).get_async_client())
+            except TimeoutError:
+                break
             except BTrDBError as error:
                 if not error.retryable:
                     yield TriggerEvent({"status": "error", "message": str(error)})
@@ -73,6 +80,7 @@ class StreamExistsTrigger(BaseTrigger):
             if found is not None:
                 yield TriggerEvent({"status": "success", "found": found})
                 return
+        yield TriggerEvent({"status": "timeout", "message": "the streams did not appear in time"})
 
     async def _found(self, db: Any) -> int | None:
         if self.streams:

@@ -64,4 +64,7 @@ def connection_json(endpoint: str, **fields: Any) -> str:
 def connection(server: Any, monkeypatch: pytest.MonkeyPatch) -> str:
     """The default connection, defined as users define it, in the environment."""
     monkeypatch.setenv("AIRFLOW_CONN_BTRDB_DEFAULT", connection_json(server.endpoint))
+    monkeypatch.setenv("AIRFLOW_CONN_IMPATIENT", connection_json(server.endpoint, extra={"retry_total": 0}))
+    slow = {"retry_total": 0, "max_in_flight": 1}
+    monkeypatch.setenv("AIRFLOW_CONN_ONE_BY_ONE", connection_json(server.endpoint, extra=slow))
     return "btrdb_default"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
+import time
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from airflow.providers.common.compat.sdk import TaskDeferred
+from airflow.providers.common.compat.sdk import AirflowSensorTimeout, AirflowSkipException, TaskDeferred
 from airflow.triggers.base import TriggerEvent
 
 from airflow_provider_btrdb._airflow import AirflowFailException, BTrDBTransientException
@@ -19,6 +20,7 @@ from airflow_provider_btrdb.operators.points import BTrDBInsertOperator
 from airflow_provider_btrdb.operators.query import BTrDBQueryOperator
 from airflow_provider_btrdb.operators.streams import CreateStreamOperator
 from airflow_provider_btrdb.sensors.streams import StreamExistsSensor
+from airflow_provider_btrdb.testing.faults import Answer, LoseReply, Refuse
 from airflow_provider_btrdb.triggers.streams import StreamExistsTrigger
 
 pytestmark = pytest.mark.usefixtures("connection")
@@ -93,6 +95,27 @@ def test_create_is_worth_a_retry_when_the_server_is_away(monkeypatch: pytest.Mon
     monkeypatch.setenv("AIRFLOW_CONN_BTRDB_DEFAULT", text)
     with pytest.raises(BTrDBTransientException, match=r"127\.0\.0\.1:1"):
         CreateStreamOperator(task_id="t", streams={"collection": "c", "name": "n"}).execute({})
+
+
+def test_failures_of_both_kinds_together_are_for_good(server: Any, db: BTrDB, collection: str) -> None:
+    """A retry would mend one row and not the other, so somebody has to look."""
+    rows = [{"collection": collection, "name": "n" * 256}, {"collection": collection, "name": "good"}]
+    with (
+        server.faults.inject("Create", Answer(419, "degraded"), first=1, last=1000),
+        pytest.raises(BTrDBTransientException, match="degraded"),
+    ):
+        CreateStreamOperator(task_id="t", streams=rows[1:], btrdb_conn_id="impatient").execute({})
+    with (
+        server.faults.inject("Create", Answer(419, "degraded"), first=2, last=1000),
+        pytest.raises(AirflowFailException, match="2 of 2 streams failed"),
+    ):
+        CreateStreamOperator(task_id="t", streams=rows, btrdb_conn_id="one_by_one").execute({})
+
+
+@pytest.mark.parametrize("streams", [None, 5, "text"])
+def test_something_that_is_no_list_of_rows_fails_for_good(streams: Any) -> None:
+    with pytest.raises(AirflowFailException, match="must be a row or a list of rows"):
+        CreateStreamOperator(task_id="t", streams=streams).execute({})
 
 
 # ---------------------------------------------------------------- BTrDBQueryOperator
@@ -178,7 +201,11 @@ def test_insert_mends_a_changed_point(streams: Any, table: Path, collection: str
         ((",0,2", ",nan,2"), {}, "line 4: a is 'nan'; BTrDB stores finite numbers only"),
         (("01/31/2020,01", "01/31/2120,01"), {}, "line 4: the time '01/31/2120 01:00' is outside"),
         (None, {"columns": {"a": "nobody/x"}}, "no stream is called nobody/x"),
-        (None, {"columns": {"a": "abc"}}, "'abc' is not a uuid"),
+        (None, {"columns": {"a": "abc"}}, "'abc' is neither a uuid nor collection/name"),
+        (None, {"columns": {}}, "must map column names to streams"),
+        (None, {"columns": ["a"]}, "must map column names to streams"),
+        (None, {"utc_offset_hours": "nine"}, "utc_offset_hours is 'nine'"),
+        (None, {"delimiter": ";;"}, "delimiter is ';;'"),
         (None, {"merge": "sometimes"}, "merge policy 'sometimes' is unknown; known are never, equal, retain, replace"),
     ],
 )
@@ -190,6 +217,50 @@ def test_a_bad_table_changes_nothing(
     with pytest.raises(AirflowFailException, match=words):
         insert(table, collection, **arguments).execute({})
     assert streams.versions() == [10, 10]
+
+
+def test_two_columns_may_not_share_a_stream(streams: Any, table: Path, collection: str) -> None:
+    columns = {"a": f"{collection}/a", "b": str(streams[0].uuid)}
+    with pytest.raises(AirflowFailException, match=r"columns 'a' and 'b' both go to stream"):
+        insert(table, collection, columns=columns, missing=["-9900", "n/a"]).execute({})
+    with pytest.raises(AirflowFailException, match="files is empty"):
+        BTrDBInsertOperator(task_id="t", files=[], columns=columns, time_columns="Time").execute({})
+    assert streams.versions() == [10, 10]
+
+
+def test_foreign_points_in_between_do_not_matter(streams: Any, table: Path, collection: str) -> None:
+    insert(table, collection).execute({})
+    a = streams[0].values()
+    streams[0].insert([(int(a.times[0]) + 1, 7.0)])
+    versions = streams.versions()
+    assert insert(table, collection).execute({})["inserted"] == 0
+    assert streams.versions() == versions
+
+
+def test_a_lost_reply_of_never_is_never_retried(server: Any, streams: Any, table: Path, collection: str) -> None:
+    with (
+        server.faults.inject("Insert", LoseReply()) as fault,
+        pytest.raises(AirflowFailException, match="0 of 2 points are certainly stored"),
+    ):
+        insert(table, collection, merge="never").execute({})
+    assert fault.fired == 1
+    assert streams.counts() == [2, 0]
+
+
+def test_a_passing_failure_of_replace_is_worth_a_retry(
+    server: Any, streams: Any, tmp_path: Path, collection: str
+) -> None:
+    path = tmp_path / "large.csv"
+    path.write_text("t,a\n" + "".join(f"{number},{number}\n" for number in range(120_000)))
+    operator = BTrDBInsertOperator(
+        task_id="t", files=str(path), columns={"a": f"{collection}/a"}, time_columns="t", time_format="ns",
+        btrdb_conn_id="impatient",
+    )  # fmt: skip
+    with server.faults.inject("Insert", Refuse(), first=2) as fault, pytest.raises(BTrDBTransientException):
+        operator.execute({})
+    assert fault.fired == 1
+    assert operator.execute({})["points"] == 120_000
+    assert streams.counts() == [120_000, 0]
 
 
 def test_an_unreadable_file_is_named(streams: Any, tmp_path: Path, collection: str) -> None:
@@ -217,7 +288,18 @@ def test_the_sensor_looks_for_names_and_for_counts(db: BTrDB, collection: str) -
     assert found(collection=collection, tags={"name": "x"}, annotations={"k": None}) == {"found": 1}
 
 
-@pytest.mark.parametrize("arguments", [{}, {"stream": "a/b", "collection": "a"}, {"stream": []}])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"stream": "a/b", "collection": "a"},
+        {"stream": []},
+        {"stream": "a/b", "min_count": 2},
+        {"stream": "a/b", "tags": {"name": "b"}},
+        {"collection": "a", "min_count": "many"},
+        {"stream": "neither"},
+    ],
+)
 def test_the_sensor_must_know_what_to_wait_for(arguments: dict[str, Any]) -> None:
     with pytest.raises(AirflowFailException):
         StreamExistsSensor(task_id="t", **arguments).poke({})
@@ -226,9 +308,8 @@ def test_the_sensor_must_know_what_to_wait_for(arguments: dict[str, Any]) -> Non
 def trigger_for(**arguments: Any) -> StreamExistsTrigger:
     """As the triggerer makes it: serialized, imported, constructed, all through JSON."""
     given = {"streams": [], "collection": None, "tags": None, "annotations": None, "min_count": 1}
-    path, kwargs = StreamExistsTrigger(
-        btrdb_conn_id="btrdb_default", poll_interval=0.05, **{**given, **arguments}
-    ).serialize()
+    given |= {"btrdb_conn_id": "btrdb_default", "poll_interval": 0.05, "end_time": time.time() + 60}
+    path, kwargs = StreamExistsTrigger(**{**given, **arguments}).serialize()
     module, name = path.rsplit(".", 1)
     return getattr(importlib.import_module(module), name)(**json.loads(json.dumps(kwargs)))
 
@@ -264,6 +345,49 @@ def test_the_trigger_tells_permanent_errors(monkeypatch: pytest.MonkeyPatch, ser
     assert "the API key was refused" in event.payload["message"]
 
 
+def test_the_trigger_lives_through_an_outage(
+    monkeypatch: pytest.MonkeyPatch, server: Any, db: BTrDB, collection: str
+) -> None:
+    db.create(uuid4(), collection, {"name": "x"})
+    host, port = server.endpoint.split(":")
+    extra = {"retry_total": 0}
+    text = json.dumps(
+        {"conn_type": "btrdb", "host": host, "port": int(port), "password": server.api_key, "extra": extra}
+    )
+    monkeypatch.setenv("AIRFLOW_CONN_BTRDB_DEFAULT", text)
+    with server.faults.inject("LookupStreams", Refuse(), first=1, last=3) as fault:
+        event = asyncio.run(first_event(trigger_for(collection=collection)))
+    assert (event.payload, fault.fired) == ({"status": "success", "found": 1}, 3)
+
+
+def test_a_poking_sensor_lives_through_an_outage_too(
+    monkeypatch: pytest.MonkeyPatch, server: Any, db: BTrDB, collection: str
+) -> None:
+    db.create(uuid4(), collection, {"name": "x"})
+    host, port = server.endpoint.split(":")
+    connection = {"conn_type": "btrdb", "host": host, "port": int(port), "password": server.api_key}
+    monkeypatch.setenv("AIRFLOW_CONN_BTRDB_DEFAULT", json.dumps({**connection, "extra": {"retry_total": 0}}))
+    sensor = StreamExistsSensor(task_id="t", collection=collection)
+    with server.faults.inject("LookupStreams", Refuse(), first=1, last=1) as fault:
+        assert not sensor.poke({}).is_done
+        assert sensor.poke({}).is_done
+    assert fault.fired == 1
+
+
+def test_the_trigger_ends_in_time(collection: str) -> None:
+    event = asyncio.run(first_event(trigger_for(collection=collection, end_time=time.time() + 0.3)))
+    assert event.payload["status"] == "timeout"
+    with pytest.raises(AirflowSensorTimeout):
+        StreamExistsSensor(task_id="t", stream="a/b").execute_complete({}, event.payload)
+
+
+def test_soft_fail_skips_in_every_mode() -> None:
+    for deferrable in (False, True):
+        sensor = StreamExistsSensor(task_id="t", stream="neither", soft_fail=True, deferrable=deferrable)
+        with pytest.raises(AirflowSkipException):
+            sensor.execute({})
+
+
 @pytest.mark.parametrize("event", [None, {}, {"status": "success"}, {"status": "success", "found": "1"}, "success"])
 def test_a_malformed_event_fails_the_task(event: Any) -> None:
     with pytest.raises(AirflowFailException, match="unknown shape"):
@@ -278,11 +402,16 @@ def test_events_end_the_sensor() -> None:
 
 
 def test_a_deferrable_sensor_looks_before_it_defers(db: BTrDB, collection: str) -> None:
-    sensor = StreamExistsSensor(task_id="t", stream=f"{collection}/x", deferrable=True, timeout=77)
+    arguments = {"collection": collection, "tags": {"name": "x"}, "annotations": {"k": None}, "min_count": 2}
+    sensor = StreamExistsSensor(task_id="t", **arguments, deferrable=True, poke_interval=7, timeout=77)
+    before = time.time()
     with pytest.raises(TaskDeferred) as caught:
         sensor.execute({})
     assert caught.value.method_name == "execute_complete"
-    assert caught.value.timeout.total_seconds() == 77
-    assert isinstance(caught.value.trigger, StreamExistsTrigger)
-    db.create(uuid4(), collection, {"name": "x"})
-    assert sensor.execute({}) == {"found": 1}
+    assert caught.value.timeout.total_seconds() >= 77
+    _, kwargs = caught.value.trigger.serialize()
+    assert before + 77 <= kwargs.pop("end_time") <= time.time() + 77
+    assert kwargs == {"streams": [], **arguments, "btrdb_conn_id": "btrdb_default", "poll_interval": 7}
+    for unit in "VA":
+        db.create(uuid4(), collection, {"name": "x", "unit": unit}, {"k": "v"})
+    assert sensor.execute({}) == {"found": 2}

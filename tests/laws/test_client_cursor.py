@@ -24,7 +24,7 @@ Pairs = list[tuple[int, float]]
 
 def _page(pairs: Pairs, version: int = VERSION) -> Page[Points]:
     times = np.array([time for time, _ in pairs], np.int64)
-    return Page(Points(times, np.array([value for _, value in pairs], np.float64)), version, None)
+    return Page(Points(times, np.array([value for _, value in pairs], np.float64)), version, 0, None)
 
 
 class Server:

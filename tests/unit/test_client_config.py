@@ -26,12 +26,12 @@ SECRET = "k3y-that-nobody-may-see"
 )
 def test_endpoints(endpoint: str, host: str, port: int) -> None:
     assert split_endpoint(endpoint) == (host, port)
-    assert channel_settings(ConnectionConfig(endpoint=endpoint)).targets == (endpoint,)
+    assert channel_settings(ConnectionConfig(endpoint=endpoint)).targets == (f"dns:///{endpoint}",)
 
 
 def test_several_endpoints_stay_in_order() -> None:
     config = ConnectionConfig(endpoint=" localhost:1, [::1]:2;127.0.0.1:3,\n", api_key=SECRET)
-    assert channel_settings(config).targets == ("localhost:1", "[::1]:2", "127.0.0.1:3")
+    assert channel_settings(config).targets == ("dns:///localhost:1", "dns:///[::1]:2", "dns:///127.0.0.1:3")
     for bad in ("localhost:1,other", "localhost:1,,b:0", "h:1;x y:1"):
         with pytest.raises(InputError):
             ConnectionConfig(endpoint=bad)

@@ -146,7 +146,7 @@ class AsyncCalls:
         budget = Budget(self.config.retry_total)
         async for attempt in self._attempts(rpc, budget):
             with attempt:
-                stream = await self._open_once(rpc, request, uuid, budget)
+                stream = await self._open_once(rpc, request, uuid)
                 try:
                     collected = []
                     while stream.page is not None:
@@ -174,14 +174,15 @@ class AsyncCalls:
             with attempt:
                 if attempt.retry_state.attempt_number == 1 and after is not None:
                     raise after
-                return await self._open_once(rpc, request, uuid, budget)
+                return await self._open_once(rpc, request, uuid)
         raise AssertionError("tenacity ended without a result or an error")
 
-    async def _open_once(self, rpc: Rpc, request: Any, uuid: str | None, budget: Budget) -> AsyncPages:
+    async def _open_once(self, rpc: Rpc, request: Any, uuid: str | None) -> AsyncPages:
         """Opening counts as a call under way until the first page is there; whoever reads on may make other calls."""
 
         async def once() -> AsyncPages:
-            seconds = self._timeout(self.config.stream_timeout, budget)
+            # Not what the budget has left: whoever reads slowly is no reason to break off.
+            seconds = self.config.stream_timeout
             call = self._link.stub(rpc)(request, timeout=seconds, metadata=self._link.metadata)
             stream = AsyncPages(call, rpc, self.config, uuid)
             try:

@@ -148,7 +148,7 @@ class Calls:
         budget = Budget(self.config.retry_total)
         for attempt in self._attempts(rpc, budget):
             with attempt:
-                stream = self._open_once(rpc, request, uuid, budget)
+                stream = self._open_once(rpc, request, uuid)
                 try:
                     collected = []
                     while stream.page is not None:
@@ -176,14 +176,15 @@ class Calls:
             with attempt:
                 if attempt.retry_state.attempt_number == 1 and after is not None:
                     raise after
-                return self._open_once(rpc, request, uuid, budget)
+                return self._open_once(rpc, request, uuid)
         raise AssertionError("tenacity ended without a result or an error")
 
-    def _open_once(self, rpc: Rpc, request: Any, uuid: str | None, budget: Budget) -> Pages:
+    def _open_once(self, rpc: Rpc, request: Any, uuid: str | None) -> Pages:
         """Opening counts as a call under way until the first page is there; whoever reads on may make other calls."""
 
         def once() -> Pages:
-            seconds = self._timeout(self.config.stream_timeout, budget)
+            # Not what the budget has left: whoever reads slowly is no reason to break off.
+            seconds = self.config.stream_timeout
             call = self._link.stub(rpc)(request, timeout=seconds, metadata=self._link.metadata)
             stream = Pages(call, rpc, self.config, uuid)
             try:

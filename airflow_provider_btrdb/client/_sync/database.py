@@ -248,7 +248,7 @@ class BTrDB:
         """Collections that begin with the text and have at least one stream that this key may see, sorted."""
         request = codec.request(pb.ListCollectionsParams, prefix=starts_with)
         pages = self._calls.all_pages(rpcs.LIST_COLLECTIONS, request)
-        return [name for page in pages for name in page.collections]
+        return sorted(name for page in pages for name in page.collections)
 
     def collection_metadata(self, prefix: str) -> tuple[dict[str, int], dict[str, int]]:
         """How many streams in collections with this prefix have each tag, and each annotation key."""
