@@ -26,10 +26,16 @@ DATA = Path(__file__).parent / "data"
 @dag(schedule=None, tags=["btrdb"], default_args={"retries": 2, "retry_delay": timedelta(seconds=10)})
 def btrdb_quickstart() -> None:
     @task(retries=0)
-    def catalogue() -> list[dict[str, Any]]:
-        from quickstart_data import phasor_streams, weather_streams
+    def weather() -> list[dict[str, Any]]:
+        from quickstart_data import weather_streams
 
-        return weather_streams(DATA) + phasor_streams(DATA)
+        return weather_streams(DATA)
+
+    @task(retries=0)
+    def phasors() -> list[dict[str, Any]]:
+        from quickstart_data import phasor_streams
+
+        return phasor_streams(DATA)
 
     @task(retries=0)
     def loads() -> list[dict[str, Any]]:
@@ -44,12 +50,12 @@ def btrdb_quickstart() -> None:
             for file in weather_files(DATA)
         ]
 
-    create = CreateStreamOperator(task_id="create_streams", streams=catalogue())
+    create = CreateStreamOperator(task_id="create_streams", streams=weather().concat(phasors()))
 
     wait = StreamExistsSensor(
         task_id="wait_for_streams",
-        collection="",
-        min_count="{{ ti.xcom_pull(task_ids='create_streams')['streams'] }}",
+        collection="grid/ieee118/",
+        min_count="{{ ti.xcom_pull(task_ids='phasors') | length }}",
         deferrable=True,
         poke_interval=5,
         timeout=300,

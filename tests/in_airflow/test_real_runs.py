@@ -30,7 +30,7 @@ with DAG("real_runs", schedule=None, default_args={{"retries": 1, "retry_delay":
     CreateStreamOperator(task_id="bad_row", streams=[{{"collection": "c", "nam": "x"}}])
     CreateStreamOperator(task_id="no_server", streams={{"collection": "c", "name": "x"}}, btrdb_conn_id="no_server")
     StreamExistsSensor(
-        task_id="templated", stream="{{{{ dag.dag_id }}}}/{stream}", mode="reschedule", poke_interval=1, timeout=120
+        task_id="templated", stream="{{{{ dag.dag_id }}}}/there", mode="reschedule", poke_interval=1, timeout=120
     )
     StreamExistsSensor(
         task_id="deferred", stream="real_runs/{stream}", deferrable=True, poke_interval=1, timeout=120
@@ -46,6 +46,7 @@ if __name__ == "__main__":
 def test_retries_and_deferral(tmp_path: Path, airflow_db: Path, server: Any, db: BTrDB) -> None:
     host, port = server.endpoint.split(":")
     name = str(uuid4())
+    db.create(uuid4(), "real_runs", {"name": "there"})
     (tmp_path / "real_runs.py").write_text(DAG_FILE.format(stream=name))
 
     def connection(**fields: Any) -> str:
@@ -66,7 +67,7 @@ def test_retries_and_deferral(tmp_path: Path, airflow_db: Path, server: Any, db:
             [sys.executable, str(tmp_path / "real_runs.py")], env=environment, stdout=output, stderr=subprocess.STDOUT
         )
     try:
-        while run.poll() is None and "StreamExistsTrigger" not in log.read_text():
+        while run.poll() is None and "task_id=deferred" not in log.read_text():
             time.sleep(0.2)
         time.sleep(1)
         db.create(uuid4(), "real_runs", {"name": name})
