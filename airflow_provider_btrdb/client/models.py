@@ -76,7 +76,10 @@ class Points:
         """Points from pairs of a time (int ns, aware datetime, RFC 3339 text...) and a number. Raises InputError."""
         if isinstance(points, Points):
             return points
-        pairs = list(points)
+        try:
+            pairs = [(time, value) for time, value in points]
+        except (TypeError, ValueError):
+            raise InputError("points are Points or pairs of a time and a value") from None
         return cls.from_columns([to_ns(time) for time, _ in pairs], [value for _, value in pairs])
 
     @classmethod
@@ -247,6 +250,16 @@ class StreamSpec:
             uuid=None if uuid in (None, "") else parse_uuid(uuid, f"{where}: uuid"),
             **{key: row[key] for key in TAG_KEYS if key in row},
         )
+
+
+def checked_tags(tags: Mapping[str, Any]) -> dict[str, str]:
+    """The same mapping, or an InputError naming the tag whose value is not text."""
+    if not isinstance(tags, Mapping):
+        raise InputError(f"tags are a {type(tags).__name__}, not a mapping of text to text")
+    for key, value in tags.items():
+        if not isinstance(key, str) or not isinstance(value, str):
+            raise InputError(f"tag {key!r} is {value!r} and must be text")
+    return dict(tags)
 
 
 def checked_annotations(annotations: Mapping[str, Any], where: str = "annotations") -> dict[str, str | None]:

@@ -12,6 +12,7 @@ import numpy as np
 from airflow_provider_btrdb.client._aio.calls import AsyncCalls
 from airflow_provider_btrdb.client._aio.stream import AsyncStream
 from airflow_provider_btrdb.client.bulk import Work, in_flight
+from airflow_provider_btrdb.client.errors import InputError
 from airflow_provider_btrdb.client.models import Points
 
 R = TypeVar("R")
@@ -39,15 +40,17 @@ def together(pairs: Sequence[tuple[UUID, int]], read: Callable[[AsyncStream, int
 
 def matches(value: str | None, wanted: Pattern | None) -> bool:
     """Text equals text, a compiled pattern is searched for; None stands for any value."""
-    if wanted is None:
-        return True
     if isinstance(wanted, re.Pattern):
         return value is not None and wanted.search(value) is not None
-    return value == wanted
+    if wanted is not None and not isinstance(wanted, str):
+        raise InputError(f"{wanted!r} is neither text nor a compiled pattern")
+    return wanted is None or value == wanted
 
 
 def all_match(values: Mapping[str, str | None], wanted: Mapping[str, Pattern | None]) -> bool:
     """Does every key exist, with a value that matches?"""
+    if not isinstance(wanted, Mapping):
+        raise InputError(f"{wanted!r} is not a mapping of keys to text")
     return all(key in values and matches(values[key], pattern) for key, pattern in wanted.items())
 
 

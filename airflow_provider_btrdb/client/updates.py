@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from airflow_provider_btrdb.client.codec import from_key_values, to_key_values
 from airflow_provider_btrdb.client.errors import InputError
-from airflow_provider_btrdb.client.models import checked_annotations
+from airflow_provider_btrdb.client.models import checked_annotations, checked_tags
 from airflow_provider_btrdb.wire import btrdb_v5_pb2 as pb
 
 
@@ -32,13 +32,10 @@ class Update:
         remove_annotations: Iterable[str],
     ) -> Update:
         """Checked arguments. Raises InputError for values that are not text, and when nothing is to be changed."""
-        for key, value in (tags or {}).items():
-            if not isinstance(value, str):
-                raise InputError(f"tag {key!r} is {value!r} and must be text")
         if collection == "":
             raise InputError("the new collection is empty")
         update = cls(
-            tags=dict(tags or {}),
+            tags=checked_tags(tags or {}),
             remove_tags=tuple(remove_tags),
             collection=collection,
             annotations=checked_annotations(annotations or {}),

@@ -71,7 +71,7 @@ class SqlRunner:
         body = statement.strip().rstrip(";")
         declare = (
             "DECLARE answer NO SCROLL CURSOR FOR "  # noqa: S608 - it is the caller's SQL that we are here to run
-            f"SELECT left(row_to_json(q)::text, {limits.sql_row_bytes + 1}) FROM (\n{body}\n) q"
+            f"SELECT left(row_to_json(q.*)::text, {limits.sql_row_bytes + 1}) FROM (\n{body}\n) q"
         )
         await self._step(lease, _begin(connection, limits.sql_statement_seconds), deadline)
         await self._step(lease, _declare(connection, declare, params), deadline)

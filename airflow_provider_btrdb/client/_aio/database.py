@@ -33,6 +33,7 @@ from airflow_provider_btrdb.client.models import (
     StreamSpec,
     WriteResult,
     checked_annotations,
+    checked_tags,
     needed,
 )
 from airflow_provider_btrdb.client.trust import tls_problem
@@ -112,7 +113,7 @@ class AsyncBTrDB:
             pb.StreamDescriptor,
             uuid=identity.parse_uuid(uuid).bytes,
             collection=collection,
-            tags=codec.to_key_values(tags or {}),
+            tags=codec.to_key_values(checked_tags(tags or {})),
             annotations=codec.to_key_values(checked_annotations(annotations or {})),
             property_version=1,
         )

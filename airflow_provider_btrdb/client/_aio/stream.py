@@ -143,7 +143,7 @@ class AsyncStream:
         always 0 on the wire, as v5 servers compute exactly. Raises InvalidTimeRangeError, InvalidPointWidthError.
         """
         start_ns, end_ns = time_range(start, end)
-        if not 0 < width < 2**63:
+        if not isinstance(width, int) or not 0 < width < 2**63:
             raise InvalidPointWidthError(
                 f"a window is {width} ns wide and must be 1 to 2**63 - 1", uuid=str(self._uuid)
             )
@@ -159,7 +159,7 @@ class AsyncStream:
         InvalidTimeRangeError, InvalidPointWidthError.
         """
         start_ns, end_ns = time_range(start, end)
-        if not 0 <= pointwidth < 64:
+        if not isinstance(pointwidth, int) or not 0 <= pointwidth < 64:
             raise InvalidPointWidthError(f"point width is {pointwidth} and must be 0 to 63", uuid=str(self._uuid))
         step = 1 << pointwidth
         first, last = start_ns - start_ns % step, end_ns - end_ns % step

@@ -35,6 +35,7 @@ from airflow_provider_btrdb.client.models import (
     StreamSpec,
     WriteResult,
     checked_annotations,
+    checked_tags,
     needed,
 )
 from airflow_provider_btrdb.client.trust import tls_problem
@@ -114,7 +115,7 @@ class BTrDB:
             pb.StreamDescriptor,
             uuid=identity.parse_uuid(uuid).bytes,
             collection=collection,
-            tags=codec.to_key_values(tags or {}),
+            tags=codec.to_key_values(checked_tags(tags or {})),
             annotations=codec.to_key_values(checked_annotations(annotations or {})),
             property_version=1,
         )

@@ -45,6 +45,8 @@ class StreamSet(Sequence[Stream]):
         start: TimeLike | None = None,
         end: TimeLike | None = None,
     ) -> None:
+        if isinstance(versions, Mapping) or not all(isinstance(version, int) for version in versions or ()):
+            raise InputError("versions are a list of int, in the order of the streams")
         if versions is not None and len(versions) != len(streams):
             raise InputError(f"{len(versions)} versions were given for {len(streams)} streams")
         self._bulk = bulk
