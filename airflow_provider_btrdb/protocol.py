@@ -29,7 +29,7 @@ UNKNOWN_STREAM_TEXT: Final = "[404] stream does not exist"
 
 
 class Code(IntEnum):
-    """Numbers of the `Status` inside an answer. A server may send others: an unknown number is not an error of the wire."""
+    """Numbers of the `Status` inside an answer. A server may send others; they are no error of the wire."""
 
     NO_SUCH_POINT = 401
     CONTEXT_ERROR = 402

@@ -44,7 +44,7 @@ def anyio_backend() -> str:
 @pytest.fixture(scope="session")
 async def one_loop(anyio_backend: str) -> AsyncIterator[None]:
     """Keeps one event loop for all tests: gRPC delivers late events to whatever loop comes after a closed one."""
-    yield
+    yield  # noqa: PT022 - only a fixture that is still open keeps its loop
 
 
 @pytest.fixture(params=["sync", "async"])
