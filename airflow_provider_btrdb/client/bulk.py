@@ -31,6 +31,13 @@ R = TypeVar("R")
 Work = Callable[[AsyncCalls], Coroutine[Any, Any, T]]
 
 
+class Stopped(BaseException):
+    """Carries KeyboardInterrupt or SystemExit of a callback to the caller: asyncio would end the whole loop with it."""
+
+    def __init__(self, reason: BaseException) -> None:
+        self.reason = reason
+
+
 async def in_flight(limit: int, items: Iterable[T], work: Callable[[T], Awaitable[None]]) -> None:
     """Run `work` on every item, at most `limit` at once. The first exception of `work` ends all and is raised."""
     queue = iter(items)
@@ -77,10 +84,15 @@ async def each(
             results[number] = await work(item)
         except BTrDBError as error:
             results[number] = failed(item, error)
-            if isinstance(error, ServerUnavailableError | AuthenticationError):
-                hopeless = hopeless or error  # every other item would spend the same time on the same end
+            # A refused key, or a server that stayed away for the whole budget of a call: the others would end alike.
+            gave_up = isinstance(error, ServerUnavailableError) and calls.config.retry_total > 0
+            if gave_up or isinstance(error, AuthenticationError):
+                hopeless = hopeless or error
         if progress is not None:
-            progress(len(results), len(items))
+            try:
+                progress(len(results), len(items))
+            except (KeyboardInterrupt, SystemExit) as stop:
+                raise Stopped(stop) from None
 
     await in_flight(calls.config.max_in_flight, range(len(items)), one)
     return [results[number] for number in range(len(items))]
@@ -97,7 +109,10 @@ class AsyncBulk:
 
     async def run(self, work: Work[T]) -> T:
         """Await the work; its errors are raised as they are."""
-        return await work(self._calls)
+        try:
+            return await work(self._calls)
+        except Stopped as stopped:
+            raise stopped.reason from None
 
     async def close(self) -> None:
         """Nothing to give back: channel and loop belong to others."""
@@ -125,11 +140,15 @@ class Bulk:
                 self._calls = AsyncCalls(self._config, pacer=self._pacer, new_api_key=self._new_api_key)
             return await work(self._calls)
 
+        if threading.current_thread() is self._thread:
+            raise ClientUnusableError("a progress callback cannot make a bulk call on the connection that calls it")
         with self._lock:  # close() may not stop the loop between these two
             loop = self._running_loop()
             future = asyncio.run_coroutine_threadsafe(with_calls(), loop)
         try:
             return future.result()
+        except Stopped as stopped:
+            raise stopped.reason from None
         except CancelledError:
             raise ClientUnusableError("this BTrDB connection was closed during a bulk call") from None
         except BaseException:

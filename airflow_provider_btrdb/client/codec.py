@@ -9,6 +9,8 @@ from decimal import Decimal
 from typing import Any, TypeVar
 from uuid import UUID
 
+from google.protobuf.message import DecodeError
+
 from airflow_provider_btrdb.client.errors import InputError, ProtocolError
 from airflow_provider_btrdb.wire import btrdb_v5_pb2 as pb
 
@@ -24,6 +26,22 @@ def request(kind: Callable[..., M], **fields: Any) -> M:
     except (TypeError, ValueError) as error:
         shown = ", ".join(f"{name}={value!r}" for name, value in fields.items() if isinstance(value, str | int | float))
         raise InputError(f"these arguments cannot be sent ({shown}): {error}") from None
+
+
+UNREADABLE: Any = object()
+"""Stands for a reply that is no message of its kind."""
+
+
+def readable(kind: Any) -> Callable[[bytes], Any]:
+    """A deserializer that never raises: asyncio's gRPC would take its exception for the end of the stream."""
+
+    def read(data: bytes) -> Any:
+        try:
+            return kind.FromString(data)
+        except DecodeError:
+            return UNREADABLE
+
+    return read
 
 
 def to_key_values(values: Mapping[str, str | None]) -> list[pb.KeyOptValue]:

@@ -90,7 +90,7 @@ def arrow_points(data: bytes, method: str) -> Points:
             if times.type != pa.timestamp("ns", tz="UTC") or values.type != pa.float64():
                 raise pa.ArrowInvalid(f"its columns are {times.type} and {values.type}")
             batches.append(Points(_buffer(times, np.int64), _buffer(values, np.float64)))
-    except (pa.ArrowException, IndexError) as error:
+    except (pa.ArrowException, OSError, IndexError) as error:
         raise ProtocolError(f"the server sent an Arrow page that cannot be read: {error}", method=method) from None
     return joined_points(batches)
 

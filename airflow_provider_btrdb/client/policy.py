@@ -64,11 +64,15 @@ class Pacer:
     FIRST_BRAKE = 0.005
     """Seconds between calls after the first refusal of a connection without `max_rps`."""
 
+    ONE_BURST = 0.25
+    """Seconds in which further refusals are the same one."""
+
     def __init__(self, max_rps: float | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._base = 1 / max_rps if max_rps else 0.0
         self._clock = clock
         self._lock = threading.Lock()
         self._next = 0.0
+        self._braked_until = 0.0
         self.interval = self._base
         """Seconds between the starts of two calls; 0 is no limit."""
 
@@ -85,6 +89,10 @@ class Pacer:
     def refused(self) -> None:
         """The server asked for fewer calls."""
         with self._lock:
+            now = self._clock()
+            if now < self._braked_until:
+                return  # calls that were under way together are one answer, not many
+            self._braked_until = now + self.ONE_BURST
             self.interval = min(max(self.interval * 2, self.FIRST_BRAKE), max(self.SLOWEST, self._base))
 
     def served(self) -> None:

@@ -6,6 +6,7 @@ gRPC's own sentence about a message over its limit, which has no number to tell 
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Any
 
@@ -41,11 +42,33 @@ _LOSES_REPLY = frozenset(
 """After these the server may have done the work although no reply came."""
 
 
+CANCELLED = asyncio.CancelledError
+"""What asyncio's gRPC raises in calls under way when the channel is closed, as if somebody had cancelled the task."""
+
+
+def task_is_cancelled() -> bool:
+    """Has somebody really asked the current task to end? False outside asyncio."""
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        return False
+    return task is not None and task.cancelling() > 0
+
+
 def error_from_stat(stat: pb.Status, method: str, config: ConnectionConfig, uuid: str | None) -> errors.BTrDBError:
     """The error for a Status inside a reply; `stat.code` decides, its text is only shown."""
     cls = errors.BY_CODE.get(stat.code, errors.ServerError)
     message = stat.msg or f"the server refused {method}"
     return cls(message, method=method, endpoint=config.endpoint, uuid=uuid, server_code=stat.code)
+
+
+def unreadable(method: str, config: ConnectionConfig, uuid: str | None) -> errors.ProtocolError:
+    """The error for a reply that is no message of its kind; the work of the call may have been done."""
+    error = errors.ProtocolError(
+        "the server sent a reply that cannot be read", method=method, endpoint=config.endpoint, uuid=uuid
+    )
+    error.reply_lost = True
+    return error
 
 
 def error_from_rpc(error: grpc.RpcError, method: str, config: ConnectionConfig, uuid: str | None) -> errors.BTrDBError:

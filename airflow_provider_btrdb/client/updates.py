@@ -77,6 +77,32 @@ class Update:
             removals=self.remove_annotations,
         )
 
+    def with_tags(self, before: pb.StreamDescriptor) -> pb.StreamDescriptor:
+        """The descriptor after the first half."""
+        tags = {**from_key_values(before.tags), **dict.fromkeys(self.remove_tags, ""), **self.tags}
+        return self._changed(before, tags, from_key_values(before.annotations), self.collection or before.collection)
+
+    def with_annotations(self, before: pb.StreamDescriptor) -> pb.StreamDescriptor:
+        """The descriptor after the second half."""
+        annotations = {**from_key_values(before.annotations), **self.annotations}
+        left = {key: value for key, value in annotations.items() if key not in self.remove_annotations}
+        return self._changed(before, from_key_values(before.tags), left, before.collection)
+
+    @staticmethod
+    def _changed(
+        before: pb.StreamDescriptor,
+        tags: Mapping[str, str | None],
+        annotations: Mapping[str, str | None],
+        collection: str,
+    ) -> pb.StreamDescriptor:
+        return pb.StreamDescriptor(
+            uuid=before.uuid,
+            collection=collection,
+            tags=to_key_values(tags),
+            annotations=to_key_values(annotations),
+            property_version=before.property_version + 1,
+        )
+
     def tags_hold(self, descriptor: pb.StreamDescriptor) -> bool:
         """Does the descriptor show the first half?"""
         tags = from_key_values(descriptor.tags)

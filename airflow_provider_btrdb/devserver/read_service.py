@@ -120,7 +120,7 @@ class ReadService:
         if stepped is not None:
             start, end = windows.stepped_range(start, end, stepped[0])
             # A width of 2^63 fits no int64, and no range either: there is nothing to fold then.
-            window_of = windows.stepped(start, min(stepped[0], MAX_TIME_NS))
+            window_of = windows.stepped(start, min(stepped[0], MAX_TIME_NS - MIN_TIME_NS))
         else:
             start, end = windows.aligned_range(start, end, point_width)
             window_of = windows.aligned(point_width)

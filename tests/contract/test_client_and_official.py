@@ -540,3 +540,10 @@ def test_w31_ten_times_the_points_are_ten_times_the_work(target: Any, collection
 
         calls(10)
         assert calls(20_000) <= 12 * calls(2_000)
+
+
+async def test_counting_all_of_time(db: Any, done: Any, official: Any, collection: str) -> None:
+    stream = await filled(db, done, collection)
+    assert await done(stream.count()) == len(POINTS)
+    assert official.stream_from_uuid(stream.uuid).count(MIN, MAX, precise=True) == len(POINTS)
+    assert len(await done(stream.windows(MIN, MAX, MAX - MIN))) == 1

@@ -285,3 +285,23 @@ async def test_changes_start_again(done: Any, btrdb: RunningServer, stream: Any)
     with btrdb.faults.inject("Changes", CutAfter(2), last=2) as fault:
         assert await done(stream.changes(10)) == whole
     assert (fault.fired, btrdb.calls.count("Changes")) == (2, 3)
+
+
+async def test_counting_and_unique_names_start_again(
+    db: Any, done: Any, btrdb: RunningServer, listed: Any, collection: str
+) -> None:
+    with btrdb.faults.inject("LookupStreams", CutAfter(2)) as fault:
+        assert await done(db.count_streams(f"{collection}/")) == len(NAMES)
+    assert (fault.fired, btrdb.calls.count("LookupStreams")) == (1, 2)
+
+
+@pytest.mark.parametrize("method", ["Windows", "AlignedWindows"])
+async def test_a_cut_after_the_last_window_of_the_range(
+    done: Any, btrdb: RunningServer, hourly: Any, method: str
+) -> None:
+    """Nothing is left to ask for: the last window ends where the range does."""
+    with btrdb.faults.inject(method, CutAfter(6)) as fault:
+        windows = await done(hourly.windows(0, 1888, 16) if method == "Windows" else hourly.aligned_windows(0, 1888, 4))
+    # The client has all windows and ends the call; the server may or may not have come to its cut by then.
+    assert (fault.seen, fault.fired <= 1, btrdb.calls.count(method)) == (1, True, 1)
+    assert rows(windows) == WINDOW_ROWS

@@ -203,3 +203,35 @@ async def test_obliterating_nothing_is_an_error(db: Any, done: Any, btrdb: Runni
     with pytest.raises(errors.StreamNotFoundError):
         await done(nothing.obliterate())
     assert btrdb.calls.counts() == {"Obliterate": 1}
+
+
+async def test_after_half_an_update_the_rest_can_be_done_on_the_same_handle(
+    done: Any, btrdb: RunningServer, wire: WireClient, stream: Any
+) -> None:
+    with btrdb.faults.inject("SetStreamAnnotations", Answer(500)) as fault, pytest.raises(errors.PartialUpdateError):
+        await done(stream.update(**TAGS, **NOTES))
+    assert (fault.fired, stream.property_version, stream.unit) == (1, 2, "volts")
+    assert await done(stream.update(**NOTES)) == 3
+
+
+async def test_a_mismatch_after_a_lost_reply_leaves_the_handle_as_it_was(
+    done: Any, btrdb: RunningServer, wire: WireClient, stream: Any
+) -> None:
+    """Otherwise the next update would overwrite what nobody has looked at."""
+    annotate(wire, stream, "theirs")
+    with btrdb.faults.inject("SetStreamAnnotations", Refuse()) as fault, pytest.raises(errors.PropertyVersionMismatch):
+        await done(stream.update(**NOTES))
+    assert fault.fired == 1
+    with pytest.raises(errors.PropertyVersionMismatch):
+        await done(stream.update(**NOTES))
+
+
+async def test_an_update_that_is_done_is_no_error_though_reading_back_fails(
+    connected: Any, done: Any, btrdb: RunningServer, wire: WireClient, stream: Any
+) -> None:
+    db = await connected(btrdb.endpoint, retry_total=0)
+    handle = await done(db.stream_from_uuid(stream.uuid))
+    await done(handle.refresh())
+    with btrdb.faults.inject("StreamInfo", Refuse()):
+        assert await done(handle.update(**TAGS)) == 2
+    assert descriptor(wire, stream).property_version == 2

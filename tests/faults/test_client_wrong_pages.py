@@ -233,3 +233,17 @@ async def test_a_server_6_0_is_read_in_arrow_too(connected: Any, done: Any, scri
     script.on["ArrowRawValues"] = lambda request, number: iter([page])
     stream = await done((await connected(script.endpoint, arrow="on")).stream_from_uuid(UUID))
     assert list(await done(stream.values(0, 10))) == [(1, 1.0)]
+
+
+@pytest.mark.parametrize("cut", [8, 100, -20, -1])
+async def test_arrow_that_ends_early_ends_the_read(connected: Any, done: Any, script: Any, cut: int) -> None:
+    stream = await done((await connected(script.endpoint, arrow="on")).stream_from_uuid(UUID))
+    page = arrow([(n, 1.0) for n in range(9)])
+    whole = page.arrow_bytes
+    page.arrow_bytes = whole[:cut]
+    script.on["ArrowRawValues"] = lambda request, number: iter([page])
+    try:
+        found = await done(stream.values(0, 10))
+    except errors.ProtocolError:
+        return
+    assert len(found) == 9, "points are missing, and nothing said so"

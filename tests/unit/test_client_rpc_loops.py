@@ -215,7 +215,7 @@ def test_without_a_budget_nothing_is_repeated(server: Server, client: Client) ->
 def test_a_budget_ends_with_the_last_error(server: Server, client: Client) -> None:
     server.on["Info"] = lambda request, context, number: context.abort(*GONE)
     with pytest.raises((errors.ServerUnavailableError, errors.DeadlineExceededError)) as caught:
-        client.run(client.connected(retry_total=0.3).info())
+        client.run(client.connected(retry_total=3.0).info())
     assert caught.value.reply_lost
     assert server.calls["Info"] > 1
 
@@ -521,7 +521,7 @@ def _second_batch_fails(request: Any, context: grpc.ServicerContext, number: int
 def test_an_insert_that_stops_half_way_says_how_far_it_came(server: Server, client: Client, merge: str) -> None:
     server.on["Insert"] = _second_batch_fails
     points = Points(np.arange(1, 60_001, dtype=np.int64), np.ones(60_000))
-    stream = client.stream(client.connected(retry_total=0.2))
+    stream = client.stream(client.connected(retry_total=2.0))
     with pytest.raises(errors.InsertInterruptedError, match="50000 of 60000 points are certainly stored") as caught:
         client.run(stream.insert(points, merge))
     error = caught.value

@@ -15,6 +15,7 @@ from tenacity import AsyncRetrying
 
 from airflow_provider_btrdb.client import rpcs
 from airflow_provider_btrdb.client._aio.link import AsyncLink
+from airflow_provider_btrdb.client.codec import UNREADABLE
 from airflow_provider_btrdb.client.config import ConnectionConfig, NewApiKey
 from airflow_provider_btrdb.client.errors import (
     AuthenticationError,
@@ -25,7 +26,7 @@ from airflow_provider_btrdb.client.errors import (
 )
 from airflow_provider_btrdb.client.policy import PAUSES, Budget, Pacer, SpentBudget, may_repeat, retry_when
 from airflow_provider_btrdb.client.rpcs import Rpc
-from airflow_provider_btrdb.client.status import error_from_rpc, error_from_stat
+from airflow_provider_btrdb.client.status import CANCELLED, error_from_stat, unreadable
 from airflow_provider_btrdb.wire import btrdb_v5_pb2 as pb
 
 T = TypeVar("T")
@@ -37,11 +38,11 @@ ARROW_SINCE = (5, 30)
 class AsyncPages:
     """One attempt of a server stream. Whoever holds it must cancel it: nobody reading does not end it at the server."""
 
-    def __init__(self, call: Any, rpc: Rpc, config: ConnectionConfig, uuid: str | None) -> None:
+    def __init__(self, call: Any, rpc: Rpc, link: AsyncLink, uuid: str | None) -> None:
         self._call = call
         self._pages = aiter(call)
         self._rpc = rpc
-        self._config = config
+        self._link = link
         self._uuid = uuid
         self.page: Any = None
         """The page that was read last; None after the end."""
@@ -50,10 +51,12 @@ class AsyncPages:
         """Read the next page into `page`. Raises BTrDBError for either of BTrDB's two ways to fail."""
         try:
             self.page = await anext(self._pages, None)
-        except grpc.RpcError as error:
-            raise error_from_rpc(error, self._rpc.name, self._config, self._uuid) from None
+        except (grpc.RpcError, CANCELLED) as error:
+            raise self._link.error(error, self._rpc, self._uuid) from None
+        if self.page is UNREADABLE:
+            raise unreadable(self._rpc.name, self._link.config, self._uuid)
         if self.page is not None and not self._rpc.raw_response and self.page.stat.code:
-            raise error_from_stat(self.page.stat, self._rpc.name, self._config, self._uuid)
+            raise error_from_stat(self.page.stat, self._rpc.name, self._link.config, self._uuid)
 
     def cancel(self) -> None:
         """End the call at both ends; harmless after its end."""
@@ -89,7 +92,7 @@ class AsyncCalls:
         Reading in Arrow takes half the CPU time of reading RawPoints (docs/benchmarks.md); loading pyarrow just for
         it would cost more than a read of a million points saves.
         """
-        if self.config.arrow == "off" or (self.config.arrow == "auto" and "pyarrow" not in sys.modules):
+        if self.config.arrow == "off" or (self.config.arrow == "auto" and sys.modules.get("pyarrow") is None):
             return False
         if self._server is None:
             await self.info()
@@ -160,7 +163,7 @@ class AsyncCalls:
     def start(self, rpc: Rpc, requests: Any, seconds: float) -> AsyncPages:
         """A call in both directions, without waiting for its first page; it ends after `seconds` at the latest."""
         call = self._link.stub(rpc)(requests, timeout=seconds, metadata=self._link.metadata)
-        return AsyncPages(call, rpc, self.config, None)
+        return AsyncPages(call, rpc, self._link, None)
 
     async def open(
         self, rpc: Rpc, request: Any, budget: Budget, *, uuid: str | None = None, after: BTrDBError | None = None
@@ -184,7 +187,7 @@ class AsyncCalls:
             # Not what the budget has left: whoever reads slowly is no reason to break off.
             seconds = self.config.stream_timeout
             call = self._link.stub(rpc)(request, timeout=seconds, metadata=self._link.metadata)
-            stream = AsyncPages(call, rpc, self.config, uuid)
+            stream = AsyncPages(call, rpc, self._link, uuid)
             try:
                 await stream.advance()
             except BaseException:
@@ -199,8 +202,10 @@ class AsyncCalls:
             seconds = self._timeout(limit or self.config.request_timeout, budget)
             try:
                 reply = await self._link.stub(rpc)(request, timeout=seconds, metadata=self._link.metadata)
-            except grpc.RpcError as error:
-                raise error_from_rpc(error, rpc.name, self.config, uuid) from None
+            except (grpc.RpcError, CANCELLED) as error:
+                raise self._link.error(error, rpc, uuid) from None
+            if reply is UNREADABLE:
+                raise unreadable(rpc.name, self.config, uuid)
             if reply.stat.code:
                 raise error_from_stat(reply.stat, rpc.name, self.config, uuid)
             return reply
@@ -213,17 +218,18 @@ class AsyncCalls:
             delay = self.pacer.delay()
             if delay:
                 await asyncio.sleep(delay)
+            used, position = self._link.metadata, self._link.position
             try:
                 result = await once()
             except AuthenticationError:
-                if not await self._link.has_new_key():
+                if not await self._link.has_new_key(used):
                     raise
                 result = await once()
             except RateLimitedError:
                 self.pacer.refused()
                 raise
             except ServerUnavailableError:
-                self._link.try_next_endpoint()
+                self._link.try_next_endpoint(position)
                 raise
             self.pacer.served()
             return result

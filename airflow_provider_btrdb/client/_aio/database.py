@@ -37,6 +37,7 @@ from airflow_provider_btrdb.client.models import (
     needed,
 )
 from airflow_provider_btrdb.client.trust import tls_problem
+from airflow_provider_btrdb.protocol import TAG_KEYS
 from airflow_provider_btrdb.wire import btrdb_v5_pb2 as pb
 
 SUPPORTED_MAJOR = 5
@@ -113,7 +114,7 @@ class AsyncBTrDB:
             pb.StreamDescriptor,
             uuid=identity.parse_uuid(uuid).bytes,
             collection=collection,
-            tags=codec.to_key_values(checked_tags(tags or {})),
+            tags=codec.to_key_values({**dict.fromkeys(TAG_KEYS, ""), **checked_tags(tags or {})}),
             annotations=codec.to_key_values(checked_annotations(annotations or {})),
             property_version=1,
         )

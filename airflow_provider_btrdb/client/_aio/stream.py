@@ -181,6 +181,8 @@ class AsyncStream:
             return None
         if not reply.HasField("value"):
             raise self._lacking("Nearest", "a point")
+        if (reply.value.time >= request.time) is backward:
+            raise self._lacking("Nearest", "a point in the direction asked for")
         return Point(reply.value.time, reply.value.value)
 
     async def earliest(self, version: int = 0) -> Point | None:
@@ -326,6 +328,7 @@ class AsyncStream:
         if change.changes_tags:
             request: Any = change.tags_request(self._uuid.bytes, expected)
             await self._change(rpcs.SET_TAGS, request, change.tags_hold)
+            self._descriptor = change.with_tags(self._loaded())
             expected += 1
         if change.changes_annotations:
             request = change.annotations_request(self._uuid.bytes, expected)
@@ -342,7 +345,7 @@ class AsyncStream:
                     uuid=str(self._uuid),
                     server_code=error.server_code,
                 ) from error
-        await self.refresh()
+            self._descriptor = change.with_annotations(self._loaded())
         return self.property_version
 
     async def _change(self, rpc: Rpc, request: Any, holds: Callable[[pb.StreamDescriptor], bool]) -> None:
@@ -352,8 +355,9 @@ class AsyncStream:
         except PropertyVersionMismatch as error:
             if not error.reply_lost:
                 raise
-            await self.refresh()
-            if self.property_version != request.expected_property_version + 1 or not holds(self._loaded()):
+            found = AsyncStream(self._calls, self._uuid)  # not into this handle: nobody has looked at it yet
+            await found.refresh()
+            if found.property_version != request.expected_property_version + 1 or not holds(found._loaded()):
                 raise
 
     def _interrupted(self, error: BTrDBError, stored: int, total: int, retryable: bool) -> InsertInterruptedError:

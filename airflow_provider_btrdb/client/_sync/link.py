@@ -9,9 +9,11 @@ from typing import Any
 import grpc
 
 from airflow_provider_btrdb.client.channel import bearer, channel_settings
+from airflow_provider_btrdb.client.codec import readable
 from airflow_provider_btrdb.client.config import ConnectionConfig, NewApiKey
 from airflow_provider_btrdb.client.errors import ClientUnusableError
 from airflow_provider_btrdb.client.rpcs import Rpc
+from airflow_provider_btrdb.client.status import error_from_rpc, task_is_cancelled
 from airflow_provider_btrdb.protocol import Kind
 
 
@@ -23,7 +25,7 @@ class Link:
         self.metadata = bearer(config.api_key)
         self._api_key = config.api_key
         self._new_api_key = new_api_key
-        self._endpoint = config.endpoint
+        self.config = config
         if settings.credentials is None:
             self._channels = [grpc.insecure_channel(name, options=settings.options) for name in settings.targets]
         else:
@@ -45,11 +47,11 @@ class Link:
     def stub(self, rpc: Rpc) -> Any:
         """What makes the call. Raises ClientUnusableError after `close` and after a fork."""
         if self._closed:
-            raise ClientUnusableError("this BTrDB connection is closed", endpoint=self._endpoint)
+            raise ClientUnusableError("this BTrDB connection is closed", endpoint=self.config.endpoint)
         if os.getpid() != self._process:
             raise ClientUnusableError(
                 "this BTrDB connection was opened before the process forked: open another one in the child",
-                endpoint=self._endpoint,
+                endpoint=self.config.endpoint,
             )
         stub = self._stubs.get((self._at, rpc))
         if stub is None:
@@ -62,19 +64,40 @@ class Link:
             stub = self._stubs[self._at, rpc] = kinds[method.kind](
                 method.path,
                 request_serializer=None if rpc.raw_request else method.request.SerializeToString,
-                response_deserializer=None if rpc.raw_response else method.response.FromString,
+                response_deserializer=None if rpc.raw_response else readable(method.response),
             )
         return stub
 
-    def try_next_endpoint(self) -> None:
-        """The endpoint in use does not answer: the next call goes to the next one of the list."""
-        self._at = (self._at + 1) % len(self._channels)
+    def error(self, error: BaseException, rpc: Rpc, uuid: str | None) -> BaseException:
+        """What a call raises for gRPC's error: one of ours, or the cancellation that somebody asked for."""
+        if self._closed and not task_is_cancelled():
+            return ClientUnusableError(
+                "this BTrDB connection was closed during the call", endpoint=self.config.endpoint
+            )
+        return error_from_rpc(error, rpc.name, self.config, uuid) if isinstance(error, grpc.RpcError) else error
 
-    def has_new_key(self) -> bool:
-        """After a refused key: is there another one? It is used from then on."""
+    @property
+    def position(self) -> int:
+        """Which endpoint of the list is in use."""
+        return self._at
+
+    def try_next_endpoint(self, failed: int) -> None:
+        """The endpoint at that position does not answer: the next call goes to the next one of the list.
+
+        Of several calls that failed together only the first moves on.
+        """
+        if self._at == failed:
+            self._at = (self._at + 1) % len(self._channels)
+
+    def has_new_key(self, used: Any) -> bool:
+        """After the key in `used`, the metadata of a call, was refused: is there another? It is used from then on."""
+        if self.metadata != used:
+            return True  # another call has fetched it meanwhile
         if self._new_api_key is None:
             return False
         key: Any = self._new_api_key()
+        if self.metadata != used:
+            return True
         if key == self._api_key:
             return False
         self._api_key, self.metadata = key, bearer(key)

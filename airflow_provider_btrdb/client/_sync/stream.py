@@ -182,6 +182,8 @@ class Stream:
             return None
         if not reply.HasField("value"):
             raise self._lacking("Nearest", "a point")
+        if (reply.value.time >= request.time) is backward:
+            raise self._lacking("Nearest", "a point in the direction asked for")
         return Point(reply.value.time, reply.value.value)
 
     def earliest(self, version: int = 0) -> Point | None:
@@ -325,6 +327,7 @@ class Stream:
         if change.changes_tags:
             request: Any = change.tags_request(self._uuid.bytes, expected)
             self._change(rpcs.SET_TAGS, request, change.tags_hold)
+            self._descriptor = change.with_tags(self._loaded())
             expected += 1
         if change.changes_annotations:
             request = change.annotations_request(self._uuid.bytes, expected)
@@ -341,7 +344,7 @@ class Stream:
                     uuid=str(self._uuid),
                     server_code=error.server_code,
                 ) from error
-        self.refresh()
+            self._descriptor = change.with_annotations(self._loaded())
         return self.property_version
 
     def _change(self, rpc: Rpc, request: Any, holds: Callable[[pb.StreamDescriptor], bool]) -> None:
@@ -351,8 +354,9 @@ class Stream:
         except PropertyVersionMismatch as error:
             if not error.reply_lost:
                 raise
-            self.refresh()
-            if self.property_version != request.expected_property_version + 1 or not holds(self._loaded()):
+            found = Stream(self._calls, self._uuid)  # not into this handle: nobody has looked at it yet
+            found.refresh()
+            if found.property_version != request.expected_property_version + 1 or not holds(found._loaded()):
                 raise
 
     def _interrupted(self, error: BTrDBError, stored: int, total: int, retryable: bool) -> InsertInterruptedError:
