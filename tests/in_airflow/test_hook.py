@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -201,3 +203,25 @@ def test_a_server_that_is_away_is_worth_a_retry(monkeypatch: pytest.MonkeyPatch)
     hook = define(monkeypatch, host="127.0.0.1", port=free_port(), extra={"retry_total": 0})
     with pytest.raises(BTrDBTransientException, match="cannot reach BTrDB"):
         hook.info()
+
+
+FORKING = """
+import os
+from airflow_provider_btrdb.hooks.btrdb import BTrDBHook
+before = BTrDBHook().get_client()
+print("parent", before.info()["majorVersion"], flush=True)
+child = os.fork()
+if child == 0:
+    after = BTrDBHook().get_client()
+    print("child", after is not before, after.info()["majorVersion"], flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+"""
+
+
+def test_a_forked_worker_gets_a_client_of_its_own(connection: str) -> None:
+    run = subprocess.run([sys.executable, "-c", FORKING], capture_output=True, text=True, timeout=120, check=True)
+    assert [line for line in run.stdout.splitlines() if line.startswith(("parent", "child"))] == [
+        "parent 5",
+        "child True 5",
+    ]

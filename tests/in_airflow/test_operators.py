@@ -11,7 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowSensorTimeout, AirflowSkipException, TaskDeferred
+from airflow.providers.common.compat.sdk import DAG, AirflowSensorTimeout, AirflowSkipException, TaskDeferred
 from airflow.triggers.base import TriggerEvent
 
 from airflow_provider_btrdb._airflow import AirflowFailException, BTrDBTransientException
@@ -135,6 +135,15 @@ def test_query_guards_xcom() -> None:
         operator.execute({})
     operator.max_xcom_rows = 6
     assert len(operator.execute({})) == 6
+
+
+def test_query_reads_sql_files(tmp_path: Path) -> None:
+    (tmp_path / "query.sql").write_text("SELECT {{ 40 + 2 }} AS n")
+    with DAG("d", template_searchpath=str(tmp_path)):
+        operator = BTrDBQueryOperator(task_id="t", sql="query.sql")
+    operator.resolve_template_files()
+    operator.render_template_fields({})
+    assert operator.sql == "SELECT 42 AS n"
 
 
 @pytest.mark.parametrize("sql", ["SELEC 1", "SELECT nothing FROM nowhere", "DELETE FROM streams"])
