@@ -94,6 +94,7 @@ def wait_for(what: str, log: Path, process: subprocess.Popen[str]) -> None:
     raise AssertionError(f"{what!r} never came")
 
 
+@pytest.mark.timeout(900)  # three runs of the demo
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc to find the server of the demo")
 def test_killed_half_way_then_run_again_and_again(tmp_path: Path) -> None:
     with started(tmp_path) as process:

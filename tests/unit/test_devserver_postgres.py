@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -135,16 +138,16 @@ def test_a_directory_has_one_owner(tmp_path):
     DataDir(tmp_path).release()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-def test_root_may_become_nobody_where_namespaces_are_forbidden(tmp_path, started, programs, monkeypatch):
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become somebody else")
+def test_root_may_become_nobody_where_namespaces_are_forbidden(started, programs, monkeypatch, request):
     monkeypatch.setattr(binaries.shutil, "which", lambda name: None)
     found = binaries._runnable(programs.bin)
     assert (found.prefix, found.uid) == ((), binaries.NOBODY)
-    # Nobody must be able to reach the directory, which a tmp_path of root forbids.
-    for parent in [tmp_path, *tmp_path.parents]:
-        if not parent.stat().st_mode & 0o001:
-            parent.chmod(0o711)
-    postgres = started(tmp_path / "data", programs=found)
+    # Nobody must be able to reach the directory: pytest closes its own ones to others whenever a session begins.
+    folder = Path(tempfile.mkdtemp(prefix="btrdb-nobody-"))
+    request.addfinalizer(lambda: shutil.rmtree(folder, ignore_errors=True))
+    folder.chmod(0o711)
+    postgres = started(folder / "data", programs=found)
     assert fetch(postgres, "SELECT 1") == [(1,)]
     assert os.stat(f"/proc/{postgres.pid}").st_uid == binaries.NOBODY
     copy = binaries._copied(programs.bin)
