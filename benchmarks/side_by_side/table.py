@@ -184,20 +184,21 @@ _WINDOW = (
 )
 CAUSES: dict[str, str] = {
     "create-key: create 10,000 with API key, recorded server": "the bare stub itself takes about a fifth of what the "
-    "official client takes; the rest is making each request twice, deriving uuids and reading manifest rows.",
+    "official client takes; of our own part most is making each request twice and deriving uuids.",
     "lookup: lookup of 100,000 streams as values": "protobuf makes an object for every pair, value and text; the bare "
     "stub, which makes no uuid and no handle, takes 0.6x of what the official client takes.",
     "lookup: the same, iterated": _WINDOW,
     "sql: SQL, 100,000 rows": "making 100,000 dictionaries of JSON is nearly all of it; the bare stub takes more.",
-    "sql: the same, iterated": "the time of comparing every row counts here, as nothing is kept; for memory: "
+    "sql: the same, iterated": "comparing every row counts as well here, how much is not measured; for memory: "
     + _WINDOW,
     "values: 1,000,000 points to numpy beside values": "at the floor of 200 pages over gRPC: the bare stub takes 0.9x.",
     "values: the same": "all pages are held until they are joined, and gRPC's read-ahead beside them.",
     "values: 1,000,000 points to numpy, pyarrow loaded, beside arrow_values": "its table points into 20 pages "
     "where they lie; ours checks the order and copies them into one column of each kind.",
     "values: the same with pyarrow": "all pages are held until they are joined, and gRPC's read-ahead beside them.",
-    "linear: lookup-iter: 1,000,000 streams beside 100,000": "the machine was loaded, so that one size met better times than "
-    "the other; three runs of each, taken in turns afterwards, were 9.6x apart. For memory: " + _WINDOW,
+    "linear: lookup-iter: 1,000,000 streams beside 100,000": "unexplained; three more runs of each "
+    "size, taken in turns at a later commit, were 9.6x apart, so the load of the machine is suspected. For memory: "
+    + _WINDOW,
     "linear: sql-iter: 1,000,000 rows beside 100,000": _WINDOW,
     "linear: insert: 10,000,000 points beside 1,000,000": "the check of all points before the first is sent takes "
     "three bytes a point for a moment.",
