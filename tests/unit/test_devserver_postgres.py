@@ -151,7 +151,8 @@ def test_root_may_become_nobody_where_namespaces_are_forbidden(started, programs
     assert fetch(postgres, "SELECT 1") == [(1,)]
     assert os.stat(f"/proc/{postgres.pid}").st_uid == binaries.NOBODY
     copy = binaries._copied(programs.bin)
-    assert binaries._works(dataclasses.replace(found, bin=copy).command("postgres", "--version"))
+    for program in ("postgres", "initdb"):
+        assert binaries._works(dataclasses.replace(found, bin=copy).command(program, "--version"))
     assert binaries._copied(programs.bin) == copy
 
 
