@@ -328,7 +328,7 @@ class AsyncBTrDB:
 
     async def _unique(self, tag: str, collection: str) -> list[str]:
         if await self.serves_sql():
-            statement = f"SELECT DISTINCT {tag} AS value FROM streams WHERE starts_with(collection, $1)"  # noqa: S608
+            statement = f"SELECT DISTINCT {tag} AS value FROM streams WHERE starts_with(collection, $1)"  # noqa: S608 - our word
             return sorted(row["value"] for row in await self.query(statement, [collection]))
         request = pb.LookupStreamsParams(collection=collection, is_collection_prefix=True)
         pages = await self._calls.all_pages(

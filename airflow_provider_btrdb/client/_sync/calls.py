@@ -91,7 +91,7 @@ class Calls:
     def prefers_arrow(self) -> bool:
         """Should points be read in Arrow? Where the server offers it and pyarrow is loaded already.
 
-        Reading in Arrow takes half the CPU time of reading RawPoints (docs/benchmarks.md); loading pyarrow just for
+        Reading in Arrow takes less CPU time than reading RawPoints (docs/benchmarks.md); loading pyarrow just for
         it would cost more than a read of a million points saves.
         """
         if self.config.arrow == "off" or (self.config.arrow == "auto" and sys.modules.get("pyarrow") is None):

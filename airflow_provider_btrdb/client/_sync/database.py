@@ -324,7 +324,7 @@ class BTrDB:
 
     def _unique(self, tag: str, collection: str) -> list[str]:
         if self.serves_sql():
-            statement = f"SELECT DISTINCT {tag} AS value FROM streams WHERE starts_with(collection, $1)"  # noqa: S608
+            statement = f"SELECT DISTINCT {tag} AS value FROM streams WHERE starts_with(collection, $1)"  # noqa: S608 - our word
             return sorted(row["value"] for row in self.query(statement, [collection]))
         request = pb.LookupStreamsParams(collection=collection, is_collection_prefix=True)
         pages = self._calls.all_pages(
