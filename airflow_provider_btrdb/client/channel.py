@@ -29,6 +29,10 @@ def channel_settings(config: ConnectionConfig) -> ChannelSettings:
     targets = endpoints_of(config.endpoint)
     options: list[tuple[str, Any]] = [
         ("grpc.max_receive_message_length", config.max_message_bytes),
+        # How much the server may send ahead of a reader. gRPC would measure the network and let it send 8 MiB and more,
+        # all of it memory; with 2 MiB a reader 50 ms away still gets 40 MB/s.
+        ("grpc.http2.bdp_probe", 0),
+        ("grpc.http2.lookahead_bytes", 2 * 2**20),
         ("grpc.max_send_message_length", -1),  # the server's limit counts, and its refusal names it
         ("grpc.primary_user_agent", USER_AGENT),
         ("grpc.keepalive_time_ms", 300_000),  # servers in Go end connections that ping more often

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 
@@ -17,21 +18,26 @@ INSERT_BATCH = 50_000
 """Points of one Insert call; the official clients send as many, so every server takes them."""
 
 
-def check_insertable(points: Points, uuid: str) -> None:
+def check_insertable(points: Points, uuid: UUID) -> None:
     """Raises BadValueError or InvalidTimeRangeError naming the first point that BTrDB cannot store."""
+    for number, part in enumerate(in_batches(points)):  # what is found out of all points at once takes their memory
+        _check_part(part, number * INSERT_BATCH, uuid)
+
+
+def _check_part(points: Points, begin: int, uuid: UUID) -> None:
     finite = np.isfinite(points.values)
     if not finite.all():
         at = int(np.argmin(finite))
         raise BadValueError(
-            f"point {at} at {format_ns(int(points.times[at]))} is {points.values[at]}; BTrDB stores finite values "
-            "only, so leave missing points out",
+            f"point {begin + at} at {format_ns(int(points.times[at]))} is {points.values[at]}; BTrDB stores finite "
+            "values only, so leave missing points out",
             uuid=uuid,
         )
     inside = (points.times >= MIN_TIME_NS) & (points.times < MAX_TIME_NS - 1)
     if not inside.all():
         at = int(np.argmin(inside))
         raise InvalidTimeRangeError(
-            f"point {at} has the time {int(points.times[at])} ns, outside what BTrDB can hold "
+            f"point {begin + at} has the time {int(points.times[at])} ns, outside what BTrDB can hold "
             f"({format_ns(MIN_TIME_NS)} to {format_ns(MAX_TIME_NS - 1)}): are these nanoseconds?",
             uuid=uuid,
         )
@@ -41,6 +47,34 @@ def in_batches(points: Points, size: int = INSERT_BATCH) -> Iterator[Points]:
     """Consecutive parts of at most `size` points; views, not copies."""
     for at in range(0, len(points), size):
         yield Points(points.times[at : at + size], points.values[at : at + size])
+
+
+class Gathered:
+    """Pages of points become one: two columns that grow in place, so that no page is held until the last has come."""
+
+    def __init__(self) -> None:
+        self._times = np.empty(0, np.int64)
+        self._values = np.empty(0, np.float64)
+        self._size = 0
+
+    def add(self, page: Points) -> None:
+        """Copy a page behind what is there."""
+        end = self._size + len(page)
+        if end > len(self._times):
+            self._resize(max(end, len(self._times) * 9 // 8))
+        self._times[self._size : end] = page.times
+        self._values[self._size : end] = page.values
+        self._size = end
+
+    def points(self) -> Points:
+        """All of them, in their order."""
+        self._resize(self._size)
+        return Points(self._times, self._values)
+
+    def _resize(self, size: int) -> None:
+        # Nobody else has seen the columns yet, so they may move.
+        self._times.resize(size, refcheck=False)
+        self._values.resize(size, refcheck=False)
 
 
 def joined_points(pages: Sequence[Points]) -> Points:

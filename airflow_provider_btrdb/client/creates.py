@@ -72,17 +72,9 @@ async def _look_up(calls: AsyncCalls, collections: set[str]) -> Found:
 
 async def _create(calls: AsyncCalls, spec: StreamSpec, uuid: UUID, claimed: set[bytes]) -> CreateResult:
     """Create, and when somebody else was faster find out whether theirs is the stream that was meant."""
-    wanted = pb.StreamDescriptor(
-        uuid=uuid.bytes,
-        collection=spec.collection,
-        tags=codec.to_key_values(spec.tags),
-        annotations=codec.to_key_values(spec.annotations),
-    )
-    request = pb.CreateParams(
-        uuid=wanted.uuid, collection=wanted.collection, tags=wanted.tags, annotations=wanted.annotations
-    )
+    wanted = codec.create_request(uuid, spec.collection, spec.tags, spec.annotations)
     try:
-        await calls.unary(rpcs.CREATE, request, uuid=str(uuid))
+        await calls.unary(rpcs.CREATE, wanted, uuid=uuid)
     except StreamExistsError as error:
         descriptor = await _descriptor(calls, uuid)
         if descriptor is None or (descriptor.collection, _name(descriptor)) != (spec.collection, spec.name):
@@ -95,10 +87,12 @@ async def _create(calls: AsyncCalls, spec: StreamSpec, uuid: UUID, claimed: set[
 
 
 async def _adopt_taken(
-    calls: AsyncCalls, spec: StreamSpec, wanted: pb.StreamDescriptor, claimed: set[bytes], error: AmbiguousStreamError
+    calls: AsyncCalls, spec: StreamSpec, wanted: pb.CreateParams, claimed: set[bytes], error: AmbiguousStreamError
 ) -> CreateResult:
     """The server says that a stream has this collection and these tags: find it by name."""
-    request = pb.LookupStreamsParams(collection=spec.collection, tags=codec.to_key_values({"name": spec.name}))
+    request = codec.request(
+        pb.LookupStreamsParams, collection=spec.collection, tags=codec.to_key_values({"name": spec.name})
+    )
     candidates = await _descriptors(calls, request)
     for descriptor in candidates:
         if descriptor.uuid == wanted.uuid:
@@ -132,15 +126,14 @@ def _held_by_another(
 async def _descriptor(calls: AsyncCalls, uuid: UUID) -> pb.StreamDescriptor | None:
     request = pb.StreamInfoParams(uuid=uuid.bytes, omit_version=True)
     try:
-        reply: pb.StreamInfoResponse = await calls.unary(rpcs.STREAM_INFO, request, uuid=str(uuid))
+        reply: pb.StreamInfoResponse = await calls.unary(rpcs.STREAM_INFO, request, uuid=uuid)
     except StreamNotFoundError:
         return None
     return reply.descriptor
 
 
 async def _descriptors(calls: AsyncCalls, request: pb.LookupStreamsParams) -> list[pb.StreamDescriptor]:
-    pages = await calls.all_pages(rpcs.LOOKUP_STREAMS, request)
-    return [descriptor for page in pages for descriptor in page.results]
+    return await calls.listing(rpcs.LOOKUP_STREAMS, request, lambda page: page.results)
 
 
 def _name(descriptor: pb.StreamDescriptor) -> str:

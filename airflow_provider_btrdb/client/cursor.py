@@ -41,8 +41,8 @@ class Cursor(ABC, Generic[T]):
         """The request for all that has not been handed out yet; called once for each attempt."""
 
     @abstractmethod
-    def decode(self, reply: Any) -> Page[T]:
-        """A reply (bytes, or for Arrow a message) -> a page."""
+    def decode(self, reply: bytes) -> Page[T]:
+        """The bytes of a reply -> a page."""
 
     @abstractmethod
     def accept(self, page: Page[T]) -> T:
@@ -90,7 +90,7 @@ class PointCursor(Cursor[Points]):
             pb.RawValuesParams, uuid=self.uuid.bytes, start=start, end=self.end, version_major=self.wire_version
         )
 
-    def decode(self, reply: Any) -> Page[Points]:
+    def decode(self, reply: bytes) -> Page[Points]:
         """See `pages`."""
         return decode_points(reply)
 
@@ -134,7 +134,7 @@ class ArrowPointCursor(PointCursor):
             uuid=plain.uuid, start=plain.start, end=plain.end, version_major=plain.version_major
         )
 
-    def decode(self, reply: Any) -> Page[Points]:
+    def decode(self, reply: bytes) -> Page[Points]:
         """See `pages`."""
         return decode_arrow_points(reply)
 
@@ -161,7 +161,7 @@ class WindowCursor(Cursor[Windows]):
             return request_of(pb.AlignedWindowsParams, **common, point_width=self._point_width)
         return request_of(pb.WindowsParams, **common, width=self._width)
 
-    def decode(self, reply: Any) -> Page[Windows]:
+    def decode(self, reply: bytes) -> Page[Windows]:
         """See `pages`."""
         return decode_windows(reply)
 

@@ -8,6 +8,7 @@ attributes, survive pickling with them, and know nothing of Airflow.
 from __future__ import annotations
 
 from typing import Any, ClassVar
+from uuid import UUID
 
 from airflow_provider_btrdb.protocol import Code
 
@@ -31,14 +32,14 @@ class BTrDBError(Exception):
         *,
         method: str | None = None,
         endpoint: str | None = None,
-        uuid: str | None = None,
+        uuid: UUID | str | None = None,
         server_code: int | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
         self.method = method
         self.endpoint = endpoint
-        self.uuid = uuid
+        self.uuid = None if uuid is None else str(uuid)
         self.server_code = server_code
         self.reply_lost = False
 

@@ -8,6 +8,7 @@ from uuid import NAMESPACE_DNS, UUID, uuid5
 from airflow_provider_btrdb.client.errors import InputError
 
 DEFAULT_NAMESPACE = uuid5(NAMESPACE_DNS, "airflow-provider-btrdb")
+_text = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def derived_uuid(collection: str, name: str, *, generation: int = 0, namespace: UUID = DEFAULT_NAMESPACE) -> UUID:
@@ -22,7 +23,7 @@ def derived_uuid(collection: str, name: str, *, generation: int = 0, namespace: 
     if generation > 0:
         parts.append(generation)
     try:
-        return uuid5(namespace, json.dumps(parts, ensure_ascii=False, separators=(",", ":")))
+        return uuid5(namespace, _text(parts))
     except UnicodeEncodeError as error:
         raise InputError(f"{collection!r}/{name!r} cannot be written as UTF-8: {error.reason}") from None
 

@@ -73,11 +73,11 @@ def lookup_requests(
         )
 
 
-def same_stream(found: pb.StreamDescriptor, wanted: pb.StreamDescriptor) -> bool:
+def same_stream(found: pb.StreamDescriptor, wanted: pb.CreateParams) -> bool:
     """Is this the stream that was asked for: same collection, tags (one not given is "") and annotations?"""
 
-    def tags(descriptor: pb.StreamDescriptor) -> dict[str, str]:
-        return {key: value for key, value in from_key_values(descriptor.tags).items() if value}
+    def tags(message: pb.StreamDescriptor | pb.CreateParams) -> dict[str, str]:
+        return {key: value for key, value in from_key_values(message.tags).items() if value}
 
     return (
         found.collection == wanted.collection

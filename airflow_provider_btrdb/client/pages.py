@@ -70,8 +70,16 @@ def decode_points(data: bytes) -> Page[Points]:
     return Page(Points(times, values), message.version_major, message.version_minor, _stat(message))
 
 
-def decode_arrow_points(message: pb.ArrowRawValuesResponse) -> Page[Points]:
-    """An ArrowRawValuesResponse -> a page. Raises ProtocolError for bytes that are no table of times and values."""
+def decode_arrow_points(data: bytes) -> Page[Points]:
+    """The bytes of an ArrowRawValuesResponse -> a page. Raises ProtocolError where they hold no times and values.
+
+    Read by hand where nothing but versions stands before the table: protobuf would copy the table twice.
+    """
+    versions, at = _head(data)
+    size, begin = _varint(data, at + 1) if at >= 0 else (0, -1)
+    if begin >= 0 and begin + size == len(data):
+        return Page(arrow_points(data[begin:], "ArrowRawValues"), *versions, None)
+    message = _parsed(pb.ArrowRawValuesResponse, data, "ArrowRawValues")
     return Page(
         arrow_points(message.arrow_bytes, "ArrowRawValues"),
         message.version_major,

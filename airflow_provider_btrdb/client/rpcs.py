@@ -12,7 +12,7 @@ from airflow_provider_btrdb.client.policy import Repeat
 from airflow_provider_btrdb.protocol import METHODS, Method
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # every call looks its stub up by the Rpc: by identity
 class Rpc:
     """A method and its repeat rule. `raw_request`, `raw_response`: bytes, not messages, for columns of points."""
 
@@ -41,7 +41,7 @@ INSERT_ONCE: Final = Rpc(METHODS["Insert"], Repeat.NO, raw_request=True)
 INSERT_AGAIN: Final = Rpc(METHODS["Insert"], Repeat.YES, raw_request=True)
 """Merge policies "equal", "retain" and "replace": the second time changes nothing."""
 
-ARROW_RAW_VALUES: Final = Rpc(METHODS["ArrowRawValues"], Repeat.RESUME)
+ARROW_RAW_VALUES: Final = Rpc(METHODS["ArrowRawValues"], Repeat.RESUME, raw_response=True)
 WINDOWS: Final = Rpc(METHODS["Windows"], Repeat.RESUME, raw_response=True)
 ALIGNED_WINDOWS: Final = Rpc(METHODS["AlignedWindows"], Repeat.RESUME, raw_response=True)
 NEAREST: Final = Rpc(METHODS["Nearest"], Repeat.YES)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from typing import Any
+from uuid import UUID
 
 import grpc
 
@@ -55,14 +56,16 @@ def task_is_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-def error_from_stat(stat: pb.Status, method: str, config: ConnectionConfig, uuid: str | None) -> errors.BTrDBError:
+def error_from_stat(
+    stat: pb.Status, method: str, config: ConnectionConfig, uuid: UUID | str | None
+) -> errors.BTrDBError:
     """The error for a Status inside a reply; `stat.code` decides, its text is only shown."""
     cls = errors.BY_CODE.get(stat.code, errors.ServerError)
     message = stat.msg or f"the server refused {method}"
     return cls(message, method=method, endpoint=config.endpoint, uuid=uuid, server_code=stat.code)
 
 
-def unreadable(method: str, config: ConnectionConfig, uuid: str | None) -> errors.ProtocolError:
+def unreadable(method: str, config: ConnectionConfig, uuid: UUID | str | None) -> errors.ProtocolError:
     """The error for a reply that is no message of its kind; the work of the call may have been done."""
     error = errors.ProtocolError(
         "the server sent a reply that cannot be read", method=method, endpoint=config.endpoint, uuid=uuid
@@ -71,7 +74,9 @@ def unreadable(method: str, config: ConnectionConfig, uuid: str | None) -> error
     return error
 
 
-def error_from_rpc(error: grpc.RpcError, method: str, config: ConnectionConfig, uuid: str | None) -> errors.BTrDBError:
+def error_from_rpc(
+    error: grpc.RpcError, method: str, config: ConnectionConfig, uuid: UUID | str | None
+) -> errors.BTrDBError:
     """The error for a gRPC status; says what to look at, and never carries the API key."""
     code: grpc.StatusCode = error.code()
     details: str = error.details() or ""

@@ -23,7 +23,7 @@ _RFC3339 = re.compile(
 
 def to_ns(time: TimeLike, name: str = "time") -> int:
     """Nanoseconds since the epoch; raises InputError naming the argument `name` and what was given."""
-    if isinstance(time, bool):
+    if type(time).__name__ in ("bool", "bool_"):  # numpy's too, of which older releases make an index
         raise InputError(f"{name} is {time!r}, which is not a time")
     if isinstance(time, int):
         return time

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from airflow_provider_btrdb.client.codec import from_key_values, to_key_values
+from airflow_provider_btrdb.client.codec import from_key_values, request, to_key_values
 from airflow_provider_btrdb.client.errors import InputError
 from airflow_provider_btrdb.client.models import checked_annotations, checked_tags
 from airflow_provider_btrdb.wire import btrdb_v5_pb2 as pb
@@ -60,7 +60,8 @@ class Update:
 
     def tags_request(self, uuid: bytes, expected: int) -> pb.SetStreamTagsParams:
         """Tags and collection; an absent collection stays."""
-        return pb.SetStreamTagsParams(
+        return request(
+            pb.SetStreamTagsParams,
             uuid=uuid,
             expected_property_version=expected,
             tags=to_key_values(self.tags),
@@ -70,7 +71,8 @@ class Update:
 
     def annotations_request(self, uuid: bytes, expected: int) -> pb.SetStreamAnnotationsParams:
         """Annotations set and removed."""
-        return pb.SetStreamAnnotationsParams(
+        return request(
+            pb.SetStreamAnnotationsParams,
             uuid=uuid,
             expected_property_version=expected,
             changes=to_key_values(self.annotations),
@@ -95,7 +97,8 @@ class Update:
         annotations: Mapping[str, str | None],
         collection: str,
     ) -> pb.StreamDescriptor:
-        return pb.StreamDescriptor(
+        return request(
+            pb.StreamDescriptor,
             uuid=before.uuid,
             collection=collection,
             tags=to_key_values(tags),

@@ -229,14 +229,42 @@ def test_a_page_of_windows_is_what_protobuf_reads(rows: list[Any], major: int, d
     assert _windows_as_we_read(bytes(whole)) == _windows_as_protobuf_reads(bytes(whole))
 
 
+# ---------------------------------------------------------------- points in Arrow
+
+
+@settings(deadline=None)
+@given(PAIRS, VERSIONS, VERSIONS, st.booleans(), st.randoms(use_true_random=False))
+def test_arrow_pages_are_read_as_protobuf_reads_them(
+    pairs: list[tuple[int, float]], major: int, minor: int, refused: bool, random: Any
+) -> None:
+    pa = pytest.importorskip("pyarrow", reason="needs pyarrow")
+    sink = pa.BufferOutputStream()
+    table = _points(pairs).to_arrow()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    fields = [
+        pb.ArrowRawValuesResponse(version_major=major).SerializeToString(),
+        pb.ArrowRawValuesResponse(version_minor=minor).SerializeToString(),
+        pb.ArrowRawValuesResponse(arrow_bytes=sink.getvalue().to_pybytes()).SerializeToString(),
+    ]
+    if refused:
+        fields.append(pb.ArrowRawValuesResponse(stat=pb.Status(code=404)).SerializeToString())
+    if random.random() < 0.5:
+        random.shuffle(fields)  # a sender may choose the order
+    page = pages.decode_arrow_points(b"".join(fields))
+    assert (page.version, page.minor) == (major, minor)
+    assert (page.stat is not None) is refused
+    assert page.columns == _points(pairs)
+
+
 # ---------------------------------------------------------------- metadata and SQL
 
 
 @settings(deadline=None)
 @given(st.dictionaries(st.text(), st.one_of(st.none(), st.text())))
 def test_key_values_and_back(values: dict[str, str | None]) -> None:
-    wire = [pb.KeyOptValue.FromString(pair.SerializeToString()) for pair in codec.to_key_values(values)]
-    assert codec.from_key_values(wire) == values
+    sent = pb.CreateParams(annotations=codec.to_key_values(values)).SerializeToString()
+    assert codec.from_key_values(pb.CreateParams.FromString(sent).annotations) == values
 
 
 @settings(deadline=None)

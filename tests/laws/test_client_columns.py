@@ -5,18 +5,25 @@ from __future__ import annotations
 import math
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_btrdb.client.columns import INSERT_BATCH, check_insertable, in_batches, joined_points
+from airflow_provider_btrdb.client.columns import (
+    INSERT_BATCH,
+    Gathered,
+    check_insertable,
+    in_batches,
+    joined_points,
+)
 from airflow_provider_btrdb.client.errors import BadValueError, InputError, InvalidTimeRangeError
 from airflow_provider_btrdb.client.models import Points
 from airflow_provider_btrdb.protocol import MAX_TIME_NS, MIN_TIME_NS
 
-UUID_TEXT = "0d22a53b-e2ef-4e0a-ab89-b2d48fb2592a"
+UUID_ = UUID("0d22a53b-e2ef-4e0a-ab89-b2d48fb2592a")
 NOON_NS = 1_706_702_400_000_000_000
 
 
@@ -42,6 +49,30 @@ def test_a_batch_is_what_every_server_takes() -> None:
 def test_no_pages_are_no_points() -> None:
     empty = joined_points([])
     assert (len(empty), empty.times.dtype, empty.values.dtype) == (0, np.int64, np.float64)
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 50), max_size=30))
+def test_gathered_pages_are_the_joined_ones(sizes: list[int]) -> None:
+    pages, begin = [], 0
+    for size in sizes:
+        pages.append(_points(list(range(begin, begin + size)), [number / 7 for number in range(begin, begin + size)]))
+        begin += size
+    gathered = Gathered()
+    for page in pages:
+        gathered.add(page)
+    assert gathered.points() == joined_points(pages)
+
+
+def test_a_bad_point_of_a_later_batch_is_named_by_its_place_in_all() -> None:
+    count = INSERT_BATCH + 7
+    points = Points(np.arange(count), np.ones(count))
+    points.values[-1] = np.nan
+    with pytest.raises(BadValueError, match=f"point {count - 1} at"):
+        check_insertable(points, UUID_)
+    points.values[-1], points.times[-1] = 1.0, MAX_TIME_NS
+    with pytest.raises(InvalidTimeRangeError, match=f"point {count - 1} has the time"):
+        check_insertable(points, UUID_)
 
 
 # ---------------------------------------------------------------- equality
@@ -72,20 +103,20 @@ def test_a_value_that_is_no_number_is_named(value: float, at: int) -> None:
     values = [1.0, 2.0, 3.0]
     values[at] = value
     with pytest.raises(BadValueError, match=f"point {at} at 1970-01-01T00:00:00.00000000{at}Z is {value}") as caught:
-        check_insertable(_points([0, 1, 2], values), UUID_TEXT)
-    assert caught.value.uuid == UUID_TEXT
+        check_insertable(_points([0, 1, 2], values), UUID_)
+    assert caught.value.uuid == str(UUID_)
 
 
 @pytest.mark.parametrize("time_ns", [MIN_TIME_NS - 1, MAX_TIME_NS - 1, MAX_TIME_NS, 2**63 - 1, -(2**63)])
 def test_a_time_that_btrdb_cannot_hold_is_named(time_ns: int) -> None:
     with pytest.raises(InvalidTimeRangeError, match=f"point 1 has the time {time_ns} ns"):
-        check_insertable(_points([0, time_ns, 2]), UUID_TEXT)
+        check_insertable(_points([0, time_ns, 2]), UUID_)
 
 
 def test_the_first_and_the_last_time_can_be_stored() -> None:
-    check_insertable(_points([MIN_TIME_NS, MAX_TIME_NS - 2, 0]), UUID_TEXT)
-    check_insertable(_points([]), UUID_TEXT)
-    check_insertable(_points([1], [1.7976931348623157e308]), UUID_TEXT)
+    check_insertable(_points([MIN_TIME_NS, MAX_TIME_NS - 2, 0]), UUID_)
+    check_insertable(_points([]), UUID_)
+    check_insertable(_points([1], [1.7976931348623157e308]), UUID_)
 
 
 # ---------------------------------------------------------------- making points

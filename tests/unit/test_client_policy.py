@@ -156,4 +156,4 @@ def test_rules_of_the_rpcs() -> None:
     for rpc in table.values():
         assert rpc.method is METHODS[rpc.name]
         assert rpc.raw_request is (rpc.name == "Insert")
-        assert rpc.raw_response is (rpc.name in ("RawValues", "Windows", "AlignedWindows"))
+        assert rpc.raw_response is (rpc.name in ("RawValues", "ArrowRawValues", "Windows", "AlignedWindows"))

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any, TypeVar
+from uuid import UUID
 
 import grpc
 from tenacity import AsyncRetrying
@@ -38,7 +39,7 @@ ARROW_SINCE = (5, 30)
 class AsyncPages:
     """One attempt of a server stream. Whoever holds it must cancel it: nobody reading does not end it at the server."""
 
-    def __init__(self, call: Any, rpc: Rpc, link: AsyncLink, uuid: str | None) -> None:
+    def __init__(self, call: Any, rpc: Rpc, link: AsyncLink, uuid: UUID | str | None) -> None:
         self._call = call
         self._pages = aiter(call)
         self._rpc = rpc
@@ -98,7 +99,7 @@ class AsyncCalls:
             await self.info()
         return self._server is not None and self._server >= ARROW_SINCE
 
-    async def unary(self, rpc: Rpc, request: Any, *, uuid: str | None = None, limit: float | None = None) -> Any:
+    async def unary(self, rpc: Rpc, request: Any, *, uuid: UUID | str | None = None, limit: float | None = None) -> Any:
         """The reply to one request, repeated as the RPC allows. `limit` overrides `request_timeout` and the budget."""
         budget = Budget(min(self.config.retry_total, limit or self.config.retry_total))
         try:
@@ -120,7 +121,7 @@ class AsyncCalls:
                     raise
         raise AssertionError("tenacity ended without a result or an error")
 
-    async def pages(self, rpc: Rpc, request: Any, *, uuid: str | None = None) -> AsyncIterator[Any]:
+    async def pages(self, rpc: Rpc, request: Any, *, uuid: UUID | str | None = None) -> AsyncIterator[Any]:
         """The pages of a listing: repeated until the first one was handed out, then StreamInterruptedError."""
         stream = await self.open(rpc, request, Budget(self.config.retry_total), uuid=uuid)
         try:
@@ -139,10 +140,10 @@ class AsyncCalls:
         finally:
             stream.cancel()
 
-    async def all_pages(
-        self, rpc: Rpc, request: Any, *, uuid: str | None = None, keep: Callable[[Any], Any] = lambda page: page
-    ) -> list[Any]:
-        """What `keep` makes of every page of a listing.
+    async def listing(
+        self, rpc: Rpc, request: Any, items: Callable[[Any], Iterable[T]], *, uuid: UUID | str | None = None
+    ) -> list[T]:
+        """The items of all pages of a listing.
 
         As nothing is handed out before the end, a broken attempt just starts again.
         """
@@ -151,9 +152,9 @@ class AsyncCalls:
             with attempt:
                 stream = await self._open_once(rpc, request, uuid)
                 try:
-                    collected = []
+                    collected: list[T] = []
                     while stream.page is not None:
-                        collected.append(keep(stream.page))
+                        collected.extend(items(stream.page))
                         await stream.advance()
                     return collected
                 finally:
@@ -166,7 +167,7 @@ class AsyncCalls:
         return AsyncPages(call, rpc, self._link, None)
 
     async def open(
-        self, rpc: Rpc, request: Any, budget: Budget, *, uuid: str | None = None, after: BTrDBError | None = None
+        self, rpc: Rpc, request: Any, budget: Budget, *, uuid: UUID | str | None = None, after: BTrDBError | None = None
     ) -> AsyncPages:
         """A server stream with its first page read, repeated within the budget until that succeeds.
 
@@ -180,7 +181,7 @@ class AsyncCalls:
                 return await self._open_once(rpc, request, uuid)
         raise AssertionError("tenacity ended without a result or an error")
 
-    async def _open_once(self, rpc: Rpc, request: Any, uuid: str | None) -> AsyncPages:
+    async def _open_once(self, rpc: Rpc, request: Any, uuid: UUID | str | None) -> AsyncPages:
         """Opening counts as a call under way until the first page is there; whoever reads on may make other calls."""
 
         async def once() -> AsyncPages:
@@ -197,7 +198,9 @@ class AsyncCalls:
 
         return await self._in_turn(once)
 
-    async def _attempt(self, rpc: Rpc, request: Any, uuid: str | None, budget: Budget, limit: float | None) -> Any:
+    async def _attempt(
+        self, rpc: Rpc, request: Any, uuid: UUID | str | None, budget: Budget, limit: float | None
+    ) -> Any:
         async def once() -> Any:
             seconds = self._timeout(limit or self.config.request_timeout, budget)
             try:

@@ -8,8 +8,6 @@ from types import TracebackType
 from typing import Any
 from uuid import UUID
 
-from google.protobuf.json_format import MessageToDict
-
 from airflow_provider_btrdb.client import bulk, codec, creates, identity, lookups, rpcs, writes
 from airflow_provider_btrdb.client._aio.calls import AsyncCalls
 from airflow_provider_btrdb.client._aio.stream import AsyncStream
@@ -110,28 +108,27 @@ class AsyncBTrDB:
         When a reply was lost and the repeated call finds the stream there, with the same collection, tags and
         annotations, it is the one that was asked for.
         """
-        wanted = codec.request(
-            pb.StreamDescriptor,
-            uuid=identity.parse_uuid(uuid).bytes,
-            collection=collection,
-            tags=codec.to_key_values({**dict.fromkeys(TAG_KEYS, ""), **checked_tags(tags or {})}),
-            annotations=codec.to_key_values(checked_annotations(annotations or {})),
-            property_version=1,
-        )
-        stream = AsyncStream(self._calls, UUID(bytes=wanted.uuid), wanted)
-        request = codec.request(
-            pb.CreateParams, uuid=wanted.uuid, collection=collection, tags=wanted.tags, annotations=wanted.annotations
-        )
+        stream_uuid = identity.parse_uuid(uuid)
+        all_tags = {**dict.fromkeys(TAG_KEYS, ""), **checked_tags(tags or {})}
+        wanted = codec.create_request(stream_uuid, collection, all_tags, checked_annotations(annotations or {}))
         try:
-            await self._calls.unary(rpcs.CREATE, request, uuid=str(stream.uuid))
+            await self._calls.unary(rpcs.CREATE, wanted, uuid=stream_uuid)
         except (StreamExistsError, AmbiguousStreamError) as error:
             if not error.reply_lost:
                 raise
-            found = AsyncStream(self._calls, stream.uuid)
+            found = AsyncStream(self._calls, stream_uuid)
             if not await found.exists() or not lookups.same_stream(found._loaded(), wanted):
                 raise
             return found
-        return stream
+        return self._stream(
+            pb.StreamDescriptor(
+                uuid=wanted.uuid,
+                collection=wanted.collection,
+                tags=wanted.tags,
+                annotations=wanted.annotations,
+                property_version=1,
+            )
+        )
 
     async def create_many(
         self,
@@ -207,8 +204,7 @@ class AsyncBTrDB:
         return [
             self._stream(descriptor)
             for request in lookups.lookup_requests(collection, is_collection_prefix, tags, annotations)
-            for page in await self._calls.all_pages(rpcs.LOOKUP_STREAMS, request)
-            for descriptor in page.results
+            for descriptor in await self._calls.listing(rpcs.LOOKUP_STREAMS, request, lambda page: page.results)
         ]
 
     async def lookup_iter(
@@ -242,9 +238,7 @@ class AsyncBTrDB:
             [
                 count
                 for request in lookups.lookup_requests(collection, is_collection_prefix, tags, annotations)
-                for count in await self._calls.all_pages(
-                    rpcs.LOOKUP_STREAMS, request, keep=lambda page: len(page.results)
-                )
+                for count in await self._calls.listing(rpcs.LOOKUP_STREAMS, request, lambda page: [len(page.results)])
             ]
         )
 
@@ -253,8 +247,7 @@ class AsyncBTrDB:
     async def list_collections(self, starts_with: str = "") -> list[str]:
         """Collections that begin with the text and have at least one stream that this key may see, sorted."""
         request = codec.request(pb.ListCollectionsParams, prefix=starts_with)
-        pages = await self._calls.all_pages(rpcs.LIST_COLLECTIONS, request)
-        return sorted(name for page in pages for name in page.collections)
+        return sorted(await self._calls.listing(rpcs.LIST_COLLECTIONS, request, lambda page: page.collections))
 
     async def collection_metadata(self, prefix: str) -> tuple[dict[str, int], dict[str, int]]:
         """How many streams in collections with this prefix have each tag, and each annotation key."""
@@ -268,8 +261,7 @@ class AsyncBTrDB:
         type (`$1::bigint`).
         """
         request = codec.request(pb.SQLQueryParams, query=stmt, params=codec.to_sql_parameters(params))
-        pages = await self._calls.all_pages(rpcs.SQL_QUERY, request)
-        return [row for page in pages for row in codec.from_sql_rows(page.rows)]
+        return await self._calls.listing(rpcs.SQL_QUERY, request, lambda page: codec.from_sql_rows(page.rows))
 
     async def query_iter(self, stmt: str, params: Sequence[Any] = ()) -> AsyncIterator[dict[str, Any]]:
         """`query` row by row, in bounded memory. Raises StreamInterruptedError if it breaks off after the first row."""
@@ -284,7 +276,7 @@ class AsyncBTrDB:
             yield page.rows
 
     def _stream(self, descriptor: pb.StreamDescriptor) -> AsyncStream:
-        return AsyncStream(self._calls, UUID(bytes=descriptor.uuid), descriptor)
+        return AsyncStream(self._calls, None, descriptor)
 
     async def subscribe(self, *streams: AsyncStream | UUID | str) -> AsyncIterator[tuple[UUID, Points]]:
         """Points of these streams as they are inserted, from now on: pairs of a uuid and points in the order received.
@@ -331,12 +323,12 @@ class AsyncBTrDB:
             statement = f"SELECT DISTINCT {tag} AS value FROM streams WHERE starts_with(collection, $1)"  # noqa: S608 - our word
             return sorted(row["value"] for row in await self.query(statement, [collection]))
         request = pb.LookupStreamsParams(collection=collection, is_collection_prefix=True)
-        pages = await self._calls.all_pages(
+        values = await self._calls.listing(
             rpcs.LOOKUP_STREAMS,
             request,
-            keep=lambda page: {codec.from_key_values(stream.tags).get(tag) or "" for stream in page.results},
+            lambda page: {codec.from_key_values(stream.tags).get(tag) or "" for stream in page.results},
         )
-        return sorted(set().union(*pages))
+        return sorted(set(values))
 
     async def _is_there(self, identifier: UUID | str) -> bool:
         try:
@@ -371,5 +363,7 @@ class AsyncBTrDB:
 
 def _as_dict(reply: pb.InfoResponse) -> dict[str, Any]:
     """The keys that are always there, and what else the server sent; MessageToDict alone leaves out zeros."""
+    from google.protobuf.json_format import MessageToDict  # a large module for one small call
+
     numbers = {"majorVersion": reply.major_version, "minorVersion": reply.minor_version, "build": reply.build}
     return {**numbers, **MessageToDict(reply)}

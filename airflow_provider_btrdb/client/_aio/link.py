@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 from typing import Any
+from uuid import UUID
 
 import grpc
 import grpc.aio
@@ -70,7 +71,7 @@ class AsyncLink:
             )
         return stub
 
-    def error(self, error: BaseException, rpc: Rpc, uuid: str | None) -> BaseException:
+    def error(self, error: BaseException, rpc: Rpc, uuid: UUID | str | None) -> BaseException:
         """What a call raises for gRPC's error: one of ours, or the cancellation that somebody asked for."""
         if self._closed and not task_is_cancelled():
             return ClientUnusableError(

@@ -18,16 +18,15 @@ async def resumed(calls: AsyncCalls, rpc: Rpc, cursor: Cursor[T]) -> AsyncIterat
 
     The budget is for the time without progress: it starts anew with every page.
     """
-    uuid = str(cursor.uuid)
     budget = Budget(calls.config.retry_total)
     broken: BTrDBError | None = None
     while True:
-        stream = await calls.open(rpc, cursor.request(), budget, uuid=uuid, after=broken)
+        stream = await calls.open(rpc, cursor.request(), budget, uuid=cursor.uuid, after=broken)
         try:
             while stream.page is not None:
                 page = cursor.decode(stream.page)
                 if page.stat is not None and page.stat.code:
-                    raise error_from_stat(page.stat, rpc.name, calls.config, uuid)
+                    raise error_from_stat(page.stat, rpc.name, calls.config, cursor.uuid)
                 columns = cursor.accept(page)
                 if len(columns):
                     yield columns

@@ -12,7 +12,7 @@ from airflow_provider_btrdb.client._aio.calls import AsyncCalls
 from airflow_provider_btrdb.client._aio.reads import resumed
 from airflow_provider_btrdb.client.codec import from_key_values
 from airflow_provider_btrdb.client.codec import request as request_of
-from airflow_provider_btrdb.client.columns import check_insertable, in_batches, joined_points, joined_windows
+from airflow_provider_btrdb.client.columns import Gathered, check_insertable, in_batches, joined_windows
 from airflow_provider_btrdb.client.cursor import ArrowPointCursor, PointCursor, WindowCursor
 from airflow_provider_btrdb.client.errors import (
     BTrDBError,
@@ -42,27 +42,32 @@ class AsyncStream:
     MetadataNotLoadedError when that is nothing (a handle made by `stream_from_uuid`).
     """
 
-    def __init__(self, calls: AsyncCalls, uuid: UUID, descriptor: pb.StreamDescriptor | None = None) -> None:
+    __slots__ = ("_calls", "_descriptor", "_uuid")
+
+    def __init__(self, calls: AsyncCalls, uuid: UUID | None, descriptor: pb.StreamDescriptor | None = None) -> None:
+        """One of `uuid` and `descriptor` is needed. Few of many handles are asked for their uuid: it is made then."""
         self._calls = calls
         self._uuid = uuid
         self._descriptor = descriptor
 
     def __repr__(self) -> str:
         known = "" if self._descriptor is None else f" {self.collection}/{self.name}"
-        return f"<{type(self).__name__} {self._uuid}{known}>"
+        return f"<{type(self).__name__} {self.uuid}{known}>"
 
     def __eq__(self, other: object) -> bool:
         """Handles of one uuid at one endpoint are equal."""
         if not isinstance(other, AsyncStream):
             return NotImplemented
-        return self._uuid == other._uuid and self._calls.config.endpoint == other._calls.config.endpoint
+        return self.uuid == other.uuid and self._calls.config.endpoint == other._calls.config.endpoint
 
     def __hash__(self) -> int:
-        return hash(self._uuid)
+        return hash(self.uuid)
 
     @property
     def uuid(self) -> UUID:
         """The stream's identity."""
+        if self._uuid is None:
+            self._uuid = UUID(bytes=self._loaded().uuid)
         return self._uuid
 
     @property
@@ -97,8 +102,8 @@ class AsyncStream:
 
     async def refresh(self) -> None:
         """Read tags, annotations, collection and property version. Raises StreamNotFoundError."""
-        reply = await self._stream_info(pb.StreamInfoParams(uuid=self._uuid.bytes, omit_version=True))
-        if reply.descriptor.uuid != self._uuid.bytes:
+        reply = await self._stream_info(pb.StreamInfoParams(uuid=self.uuid.bytes, omit_version=True))
+        if reply.descriptor.uuid != self.uuid.bytes:
             raise self._lacking("StreamInfo", "the descriptor of this stream")
         self._descriptor = reply.descriptor
 
@@ -112,7 +117,7 @@ class AsyncStream:
 
     async def version(self) -> int:
         """The newest version of the data; every insert and delete makes a new one."""
-        reply = await self._stream_info(pb.StreamInfoParams(uuid=self._uuid.bytes, omit_descriptor=True))
+        reply = await self._stream_info(pb.StreamInfoParams(uuid=self.uuid.bytes, omit_descriptor=True))
         return self._version_of(reply, "StreamInfo")
 
     async def values(self, start: TimeLike | None = None, end: TimeLike | None = None, version: int = 0) -> Points:
@@ -121,7 +126,10 @@ class AsyncStream:
         None stands for the beginning or the end of time; version 0 is the newest. Raises StreamNotFoundError,
         InvalidTimeRangeError, VersionNotAvailableError.
         """
-        return joined_points([page async for page in self.values_iter(start, end, version)])
+        gathered = Gathered()
+        async for page in self.values_iter(start, end, version):
+            gathered.add(page)
+        return gathered.points()
 
     async def values_iter(
         self, start: TimeLike | None = None, end: TimeLike | None = None, version: int = 0
@@ -133,7 +141,7 @@ class AsyncStream:
         start_ns, end_ns = time_range(start, end)
         arrow = await self._calls.prefers_arrow()
         make, rpc = (ArrowPointCursor, rpcs.ARROW_RAW_VALUES) if arrow else (PointCursor, rpcs.RAW_VALUES)
-        async for points in resumed(self._calls, rpc, make(self._uuid, start_ns, end_ns, version)):
+        async for points in resumed(self._calls, rpc, make(self.uuid, start_ns, end_ns, version)):
             yield points
 
     async def windows(self, start: TimeLike, end: TimeLike, width: int, depth: int = 0, version: int = 0) -> Windows:
@@ -144,12 +152,10 @@ class AsyncStream:
         """
         start_ns, end_ns = time_range(start, end)
         if not isinstance(width, int) or not 0 < width < 2**63:
-            raise InvalidPointWidthError(
-                f"a window is {width} ns wide and must be 1 to 2**63 - 1", uuid=str(self._uuid)
-            )
+            raise InvalidPointWidthError(f"a window is {width} ns wide and must be 1 to 2**63 - 1", uuid=self.uuid)
         if not 0 <= depth < 64:
-            raise InvalidPointWidthError(f"depth is {depth} and must be 0 to 63", uuid=str(self._uuid))
-        cursor = WindowCursor(self._uuid, start_ns, end_ns, version, width, aligned_to=None)
+            raise InvalidPointWidthError(f"depth is {depth} and must be 0 to 63", uuid=self.uuid)
+        cursor = WindowCursor(self.uuid, start_ns, end_ns, version, width, aligned_to=None)
         return joined_windows([page async for page in resumed(self._calls, rpcs.WINDOWS, cursor)])
 
     async def aligned_windows(self, start: TimeLike, end: TimeLike, pointwidth: int, version: int = 0) -> Windows:
@@ -160,23 +166,23 @@ class AsyncStream:
         """
         start_ns, end_ns = time_range(start, end)
         if not isinstance(pointwidth, int) or not 0 <= pointwidth < 64:
-            raise InvalidPointWidthError(f"point width is {pointwidth} and must be 0 to 63", uuid=str(self._uuid))
+            raise InvalidPointWidthError(f"point width is {pointwidth} and must be 0 to 63", uuid=self.uuid)
         step = 1 << pointwidth
         first, last = start_ns - start_ns % step, end_ns - end_ns % step
         if first >= last:
             if start_ns >= end_ns:
-                raise InvalidTimeRangeError(f"start {start_ns} is not before end {end_ns}", uuid=str(self._uuid))
+                raise InvalidTimeRangeError(f"start {start_ns} is not before end {end_ns}", uuid=self.uuid)
             return joined_windows([])
-        cursor = WindowCursor(self._uuid, first, last, version, step, aligned_to=pointwidth)
+        cursor = WindowCursor(self.uuid, first, last, version, step, aligned_to=pointwidth)
         return joined_windows([page async for page in resumed(self._calls, rpcs.ALIGNED_WINDOWS, cursor)])
 
     async def nearest(self, time: TimeLike, version: int = 0, backward: bool = False) -> Point | None:
         """The first point at or after `time`, or with `backward` the last one before it; None if there is none."""
         request = request_of(
-            pb.NearestParams, uuid=self._uuid.bytes, time=to_ns(time), version_major=version, backward=backward
+            pb.NearestParams, uuid=self.uuid.bytes, time=to_ns(time), version_major=version, backward=backward
         )
         try:
-            reply = await self._calls.unary(rpcs.NEAREST, request, uuid=str(self._uuid))
+            reply = await self._calls.unary(rpcs.NEAREST, request, uuid=self.uuid)
         except NoSuchPointError:
             return None
         if not reply.HasField("value"):
@@ -237,9 +243,9 @@ class AsyncStream:
         2**resolution nanoseconds. Raises InvalidVersionsError.
         """
         request = request_of(
-            pb.ChangesParams, uuid=self._uuid.bytes, from_major=from_version, to_major=to_version, resolution=resolution
+            pb.ChangesParams, uuid=self.uuid.bytes, from_major=from_version, to_major=to_version, resolution=resolution
         )
-        pages = await self._calls.all_pages(rpcs.CHANGES, request, uuid=str(self._uuid))
+        pages = await self._calls.listing(rpcs.CHANGES, request, lambda page: [page], uuid=self.uuid)
         if not pages or not all(page.version_major for page in pages):
             raise self._lacking("Changes", "a version")
         return [(changed.start, changed.end) for page in pages for changed in page.ranges]
@@ -256,7 +262,7 @@ class AsyncStream:
         """
         columns = Points.of(points)
         policy = MergePolicy.parse(merge)
-        check_insertable(columns, str(self._uuid))
+        check_insertable(columns, self.uuid)
         rpc = rpcs.INSERT_ONCE if policy is MergePolicy.NEVER else rpcs.INSERT_AGAIN
         if len(columns) == 0:
             return await self.version()
@@ -264,7 +270,7 @@ class AsyncStream:
         version = 0
         for batch in in_batches(columns):
             try:
-                reply = await self._calls.unary(rpc, encode_insert(self._uuid, batch, policy), uuid=str(self._uuid))
+                reply = await self._calls.unary(rpc, encode_insert(self.uuid, batch, policy), uuid=self.uuid)
             except BTrDBError as error:
                 twice = policy is MergePolicy.NEVER and (stored > 0 or error.reply_lost)
                 if stored == 0 and not twice:
@@ -278,7 +284,7 @@ class AsyncStream:
         """Points of this stream as they are inserted, from now on; see `BTrDB.subscribe`."""
         from airflow_provider_btrdb.client._aio.subscription import subscription
 
-        async for _, points in subscription(self._calls, [self._uuid]):
+        async for _, points in subscription(self._calls, [self.uuid]):
             yield points
 
     async def delete(self, start: TimeLike, end: TimeLike, *, repeat: bool = True) -> int:
@@ -288,20 +294,20 @@ class AsyncStream:
         in between; `repeat=False` turns that off. Raises InvalidTimeRangeError.
         """
         start_ns, end_ns = time_range(start, end)
-        request = request_of(pb.DeleteParams, uuid=self._uuid.bytes, start=start_ns, end=end_ns)
+        request = request_of(pb.DeleteParams, uuid=self.uuid.bytes, start=start_ns, end=end_ns)
         rpc = rpcs.DELETE_AGAIN if repeat else rpcs.DELETE_ONCE
-        return self._version_of(await self._calls.unary(rpc, request, uuid=str(self._uuid)), "Delete")
+        return self._version_of(await self._calls.unary(rpc, request, uuid=self.uuid), "Delete")
 
     async def flush(self) -> int:
         """Have buffered points committed, on servers that buffer; returns the version."""
-        request = pb.FlushParams(uuid=self._uuid.bytes)
-        return self._version_of(await self._calls.unary(rpcs.FLUSH, request, uuid=str(self._uuid)), "Flush")
+        request = pb.FlushParams(uuid=self.uuid.bytes)
+        return self._version_of(await self._calls.unary(rpcs.FLUSH, request, uuid=self.uuid), "Flush")
 
     async def obliterate(self) -> None:
         """Remove the stream for good; its uuid can never be used again. Raises StreamNotFoundError and others."""
-        request = request_of(pb.ObliterateParams, uuid=self._uuid.bytes)
+        request = request_of(pb.ObliterateParams, uuid=self.uuid.bytes)
         try:
-            await self._calls.unary(rpcs.OBLITERATE, request, uuid=str(self._uuid))
+            await self._calls.unary(rpcs.OBLITERATE, request, uuid=self.uuid)
         except StreamNotFoundError as error:
             if not error.reply_lost:  # otherwise an earlier attempt did it
                 raise
@@ -326,12 +332,12 @@ class AsyncStream:
             await self.refresh()
         expected = self.property_version
         if change.changes_tags:
-            request: Any = change.tags_request(self._uuid.bytes, expected)
+            request: Any = change.tags_request(self.uuid.bytes, expected)
             await self._change(rpcs.SET_TAGS, request, change.tags_hold)
             self._descriptor = change.with_tags(self._loaded())
             expected += 1
         if change.changes_annotations:
-            request = change.annotations_request(self._uuid.bytes, expected)
+            request = change.annotations_request(self.uuid.bytes, expected)
             try:
                 await self._change(rpcs.SET_ANNOTATIONS, request, change.annotations_hold)
             except BTrDBError as error:
@@ -342,7 +348,7 @@ class AsyncStream:
                     done=("tags",),
                     method=error.method,
                     endpoint=error.endpoint,
-                    uuid=str(self._uuid),
+                    uuid=self.uuid,
                     server_code=error.server_code,
                 ) from error
             self._descriptor = change.with_annotations(self._loaded())
@@ -351,11 +357,11 @@ class AsyncStream:
     async def _change(self, rpc: Rpc, request: Any, holds: Callable[[pb.StreamDescriptor], bool]) -> None:
         """One compare-and-set; after a lost reply a mismatch may be our own change, which reading tells."""
         try:
-            await self._calls.unary(rpc, request, uuid=str(self._uuid))
+            await self._calls.unary(rpc, request, uuid=self.uuid)
         except PropertyVersionMismatch as error:
             if not error.reply_lost:
                 raise
-            found = AsyncStream(self._calls, self._uuid)  # not into this handle: nobody has looked at it yet
+            found = AsyncStream(self._calls, self.uuid)  # not into this handle: nobody has looked at it yet
             await found.refresh()
             if found.property_version != request.expected_property_version + 1 or not holds(found._loaded()):
                 raise
@@ -368,13 +374,13 @@ class AsyncStream:
             retryable=retryable,
             method="Insert",
             endpoint=self._calls.config.endpoint,
-            uuid=str(self._uuid),
+            uuid=self.uuid,
         )
         interrupted.reply_lost = error.reply_lost
         return interrupted
 
     async def _stream_info(self, request: pb.StreamInfoParams) -> pb.StreamInfoResponse:
-        reply: pb.StreamInfoResponse = await self._calls.unary(rpcs.STREAM_INFO, request, uuid=str(self._uuid))
+        reply: pb.StreamInfoResponse = await self._calls.unary(rpcs.STREAM_INFO, request, uuid=self.uuid)
         return reply
 
     def _version_of(self, reply: Any, method: str) -> int:
@@ -387,10 +393,10 @@ class AsyncStream:
             f"the server's reply lacks {what}",
             method=method,
             endpoint=self._calls.config.endpoint,
-            uuid=str(self._uuid),
+            uuid=self.uuid,
         )
 
     def _loaded(self) -> pb.StreamDescriptor:
         if self._descriptor is None:
-            raise MetadataNotLoadedError(f"the metadata of stream {self._uuid} has not been read: call refresh() first")
+            raise MetadataNotLoadedError(f"the metadata of stream {self.uuid} has not been read: call refresh() first")
         return self._descriptor

@@ -9,8 +9,9 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any, TypeVar
+from uuid import UUID
 
 import grpc
 from tenacity import Retrying
@@ -40,7 +41,7 @@ ARROW_SINCE = (5, 30)
 class Pages:
     """One attempt of a server stream. Whoever holds it must cancel it: nobody reading does not end it at the server."""
 
-    def __init__(self, call: Any, rpc: Rpc, link: Link, uuid: str | None) -> None:
+    def __init__(self, call: Any, rpc: Rpc, link: Link, uuid: UUID | str | None) -> None:
         self._call = call
         self._pages = iter(call)
         self._rpc = rpc
@@ -100,7 +101,7 @@ class Calls:
             self.info()
         return self._server is not None and self._server >= ARROW_SINCE
 
-    def unary(self, rpc: Rpc, request: Any, *, uuid: str | None = None, limit: float | None = None) -> Any:
+    def unary(self, rpc: Rpc, request: Any, *, uuid: UUID | str | None = None, limit: float | None = None) -> Any:
         """The reply to one request, repeated as the RPC allows. `limit` overrides `request_timeout` and the budget."""
         budget = Budget(min(self.config.retry_total, limit or self.config.retry_total))
         try:
@@ -122,7 +123,7 @@ class Calls:
                     raise
         raise AssertionError("tenacity ended without a result or an error")
 
-    def pages(self, rpc: Rpc, request: Any, *, uuid: str | None = None) -> Iterator[Any]:
+    def pages(self, rpc: Rpc, request: Any, *, uuid: UUID | str | None = None) -> Iterator[Any]:
         """The pages of a listing: repeated until the first one was handed out, then StreamInterruptedError."""
         stream = self.open(rpc, request, Budget(self.config.retry_total), uuid=uuid)
         try:
@@ -141,10 +142,10 @@ class Calls:
         finally:
             stream.cancel()
 
-    def all_pages(
-        self, rpc: Rpc, request: Any, *, uuid: str | None = None, keep: Callable[[Any], Any] = lambda page: page
-    ) -> list[Any]:
-        """What `keep` makes of every page of a listing.
+    def listing(
+        self, rpc: Rpc, request: Any, items: Callable[[Any], Iterable[T]], *, uuid: UUID | str | None = None
+    ) -> list[T]:
+        """The items of all pages of a listing.
 
         As nothing is handed out before the end, a broken attempt just starts again.
         """
@@ -153,9 +154,9 @@ class Calls:
             with attempt:
                 stream = self._open_once(rpc, request, uuid)
                 try:
-                    collected = []
+                    collected: list[T] = []
                     while stream.page is not None:
-                        collected.append(keep(stream.page))
+                        collected.extend(items(stream.page))
                         stream.advance()
                     return collected
                 finally:
@@ -168,7 +169,7 @@ class Calls:
         return Pages(call, rpc, self._link, None)
 
     def open(
-        self, rpc: Rpc, request: Any, budget: Budget, *, uuid: str | None = None, after: BTrDBError | None = None
+        self, rpc: Rpc, request: Any, budget: Budget, *, uuid: UUID | str | None = None, after: BTrDBError | None = None
     ) -> Pages:
         """A server stream with its first page read, repeated within the budget until that succeeds.
 
@@ -182,7 +183,7 @@ class Calls:
                 return self._open_once(rpc, request, uuid)
         raise AssertionError("tenacity ended without a result or an error")
 
-    def _open_once(self, rpc: Rpc, request: Any, uuid: str | None) -> Pages:
+    def _open_once(self, rpc: Rpc, request: Any, uuid: UUID | str | None) -> Pages:
         """Opening counts as a call under way until the first page is there; whoever reads on may make other calls."""
 
         def once() -> Pages:
@@ -199,7 +200,7 @@ class Calls:
 
         return self._in_turn(once)
 
-    def _attempt(self, rpc: Rpc, request: Any, uuid: str | None, budget: Budget, limit: float | None) -> Any:
+    def _attempt(self, rpc: Rpc, request: Any, uuid: UUID | str | None, budget: Budget, limit: float | None) -> Any:
         def once() -> Any:
             seconds = self._timeout(limit or self.config.request_timeout, budget)
             try:
