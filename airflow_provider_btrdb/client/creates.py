@@ -15,6 +15,7 @@ from airflow_provider_btrdb.client.errors import (
     StreamExistsError,
     StreamNotFoundError,
 )
+from airflow_provider_btrdb.client.identity import uuid_of
 from airflow_provider_btrdb.client.lookups import same_stream, shown
 from airflow_provider_btrdb.client.models import CreateResult, Progress, StreamSpec
 from airflow_provider_btrdb.wire import btrdb_v5_pb2 as pb
@@ -54,9 +55,9 @@ def decide(spec: StreamSpec, candidates: Iterable[pb.StreamDescriptor], claimed:
     if not mine:
         return None
     if len(mine) > 1:
-        uuids = shown(UUID(bytes=descriptor.uuid) for descriptor in mine)
+        uuids = shown(uuid_of(descriptor.uuid) for descriptor in mine)
         raise AmbiguousStreamError(f"{len(mine)} streams are called {spec.path} ({uuids}): name one by uuid")
-    return CreateResult(spec=spec, outcome="existed", uuid=UUID(bytes=mine[0].uuid))
+    return CreateResult(spec=spec, outcome="existed", uuid=uuid_of(mine[0].uuid))
 
 
 async def _look_up(calls: AsyncCalls, collections: set[str]) -> Found:
@@ -97,13 +98,13 @@ async def _adopt_taken(
     for descriptor in candidates:
         if descriptor.uuid == wanted.uuid:
             ours = error.reply_lost and same_stream(descriptor, wanted)
-            return CreateResult(spec=spec, outcome="created" if ours else "existed", uuid=UUID(bytes=wanted.uuid))
+            return CreateResult(spec=spec, outcome="created" if ours else "existed", uuid=uuid_of(wanted.uuid))
     adopted = decide(spec, candidates, claimed)
     if adopted is not None:
         return adopted
-    holders = shown(UUID(bytes=descriptor.uuid) for descriptor in candidates) or "one that this key may not see"
+    holders = shown(uuid_of(descriptor.uuid) for descriptor in candidates) or "one that this key may not see"
     raise AmbiguousStreamError(
-        f"{spec.path} cannot be created with uuid {UUID(bytes=wanted.uuid)}: another stream has that collection and "
+        f"{spec.path} cannot be created with uuid {uuid_of(wanted.uuid)}: another stream has that collection and "
         f"these tags ({holders})",
         method="Create",
         endpoint=calls.config.endpoint,

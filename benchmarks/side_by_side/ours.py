@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
@@ -50,30 +51,34 @@ class LookupCount(_Ours, work.Work):
         return self.size
 
 
-class _Compared(_Ours, work.Work):
-    """Compares while it runs, as it keeps nothing; what is compared with is made before the memory is measured."""
+class _Iterated(_Ours, work.Work):
+    """Keeps nothing, so the work is done once more, not measured, to compare every item."""
 
-    def prepare(self) -> None:
-        self.expected = [self.item(number) for number in range(min(self.size, data.RECORDED))]
-
-    def item(self, number: int) -> Any:
+    def read(self) -> Iterator[Any]:
         raise NotImplementedError
+
+    def expected(self, number: int) -> Any:
+        raise NotImplementedError
+
+    def run(self) -> None:
+        self.result = sum(1 for _ in self.read())
 
     def compare(self) -> int:
         assert self.result == self.size
-        return self.size
+        for number, item in enumerate(self.read()):
+            assert item == self.expected(number), item
+        return number + 1
 
 
-class LookupIter(_Compared):
-    def item(self, number: int) -> data.StreamValues:
-        return data.stream(number, data.collection(self.size))
+class LookupIter(_Iterated):
+    """Every value of every stream."""
 
-    def run(self) -> None:
-        self.result = 0
+    def read(self) -> Iterator[data.StreamValues]:
         for stream in self.db.lookup_iter(data.collection(self.size)):
-            found = (stream.uuid, stream.collection, stream.tags, stream.annotations)
-            assert found == self.expected[self.result % data.RECORDED]
-            self.result += 1
+            yield stream.uuid, stream.collection, stream.tags, stream.annotations
+
+    def expected(self, number: int) -> data.StreamValues:
+        return data.stream(number, data.collection(self.size))
 
 
 class Sql(_Ours, work.Sql):
@@ -81,15 +86,12 @@ class Sql(_Ours, work.Sql):
         self.result = self.db.query(self.STATEMENT, [self.size])
 
 
-class SqlIter(_Compared):
-    def item(self, number: int) -> dict[str, Any]:
-        return data.row(number)
+class SqlIter(_Iterated):
+    def read(self) -> Iterator[dict[str, Any]]:
+        return self.db.query_iter(work.Sql.STATEMENT, [self.size])
 
-    def run(self) -> None:
-        self.result = 0
-        for row in self.db.query_iter(work.Sql.STATEMENT, [self.size]):
-            assert row == self.expected[self.result % data.RECORDED]
-            self.result += 1
+    def expected(self, number: int) -> dict[str, Any]:
+        return data.row(number)
 
 
 class Values(_Ours, work.Values):
@@ -114,17 +116,20 @@ class ArrowValues(Values):
 
 
 class ValuesIter(_Ours, work.Work):
-    """Compares page by page while it runs."""
+    """Page by page; as above, the work is done once more to compare."""
+
+    def pages(self) -> Iterator[Points]:
+        return self.db.stream_from_uuid(data.STREAM).values_iter(data.FIRST_NS, data.end_ns(self.size))
 
     def run(self) -> None:
-        self.result = 0
-        stream = self.db.stream_from_uuid(data.STREAM)
-        for page in stream.values_iter(data.FIRST_NS, data.end_ns(self.size)):
-            self.result = work.same_page(page.times, page.values, self.result)
+        self.result = sum(len(page) for page in self.pages())
 
     def compare(self) -> int:
         assert self.result == self.size
-        return self.size
+        done = 0
+        for page in self.pages():
+            done = work.same_page(page.times, page.values, done)
+        return done
 
 
 class Insert(_Ours, work.Insert):

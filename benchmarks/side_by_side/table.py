@@ -107,13 +107,26 @@ TARGETS: tuple[Target, ...] = (
     *_creates("create-key", "create 10,000 with API key", True, 0.20, "<= 0.20x (try 0.16x)", 4),
     *_creates("create", "create 10,000 without key", False, 0.80, "", 2),
     Target(
-        "lookup", "lookup of 100,000 streams as values", "cpu", _OURS_LOOKUP, _case("peer", "lookup", STREAMS), 0.65
+        "lookup",
+        "lookup of 100,000 streams as values, all kept",
+        "cpu",
+        _OURS_LOOKUP,
+        _case("peer", "lookup", STREAMS),
+        0.65,
     ),
     Target(
         "lookup", "the same, counted", "cpu", _case("ours", "count", STREAMS), _case("peer", "lookup", STREAMS), 0.08
     ),
+    Target(
+        "lookup",
+        "the same, iterated",
+        "cpu",
+        _case("ours", "lookup-iter", STREAMS),
+        _case("peer", "lookup", STREAMS),
+        0.65,
+    ),
     Target("lookup", "the same, iterated", "mb", _case("ours", "lookup-iter", STREAMS), None, 12),
-    Target("sql", "SQL, 100,000 rows", "cpu", _OURS_SQL, _case("peer", "sql", ROWS), 0.45),
+    Target("sql", "SQL, 100,000 rows, all kept", "cpu", _OURS_SQL, _case("peer", "sql", ROWS), 0.45),
     Target("sql", "the same, iterated", "cpu", _case("ours", "sql-iter", ROWS), _case("peer", "sql", ROWS), 0.45),
     Target("sql", "the same, iterated", "mb", _case("ours", "sql-iter", ROWS), None, 12),
     Target(

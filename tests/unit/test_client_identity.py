@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import pickle
 from typing import Any
 from uuid import NAMESPACE_DNS, UUID
 
 import pytest
 
-from airflow_provider_btrdb.client.errors import InputError
-from airflow_provider_btrdb.client.identity import DEFAULT_NAMESPACE, derived_uuid, parse_uuid
+from airflow_provider_btrdb.client.errors import InputError, ProtocolError
+from airflow_provider_btrdb.client.identity import DEFAULT_NAMESPACE, derived_uuid, parse_uuid, uuid_of
 
 UUID_TEXT = "0d22a53b-e2ef-4e0a-ab89-b2d48fb2592a"
 OTHER = UUID("12345678-1234-5678-1234-567812345678")
@@ -107,3 +108,22 @@ def test_uuids(value: Any) -> None:
 def test_what_is_no_uuid_is_named(value: Any) -> None:
     with pytest.raises(InputError, match=r"row 3: uuid .* is not a uuid"):
         parse_uuid(value, "row 3: uuid")
+
+
+@pytest.mark.parametrize("uuid", [UUID(int=0), UUID(int=2**128 - 1), OTHER])
+def test_uuids_of_bytes(uuid: UUID) -> None:
+    made = uuid_of(uuid.bytes)
+    assert (made, hash(made), str(made), repr(made), made.is_safe) == (
+        uuid,
+        hash(uuid),
+        str(uuid),
+        repr(uuid),
+        uuid.is_safe,
+    )
+    assert pickle.loads(pickle.dumps(made)) == uuid
+
+
+@pytest.mark.parametrize("size", [0, 15, 17])
+def test_uuids_of_too_few_or_too_many_bytes(size: int) -> None:
+    with pytest.raises(ProtocolError, match=f"a uuid of {size} bytes"):
+        uuid_of(bytes(size))

@@ -11,6 +11,7 @@ from airflow_provider_btrdb.client._aio.calls import AsyncCalls, AsyncPages
 from airflow_provider_btrdb.client._aio.stream import AsyncStream
 from airflow_provider_btrdb.client.columns import joined_points, without
 from airflow_provider_btrdb.client.errors import BTrDBError
+from airflow_provider_btrdb.client.identity import uuid_of
 from airflow_provider_btrdb.client.models import Points
 from airflow_provider_btrdb.client.pages import arrow_points
 from airflow_provider_btrdb.wire import btrdb_v5_pb2 as pb
@@ -53,7 +54,7 @@ async def subscription(calls: AsyncCalls, uuids: Sequence[UUID]) -> AsyncIterato
                     yield uuid, missed
             await pages.advance()
             while pages.page is not None:
-                uuid, points = UUID(bytes=pages.page.uuid), arrow_points(pages.page.arrow_bytes, "Subscribe")
+                uuid, points = uuid_of(pages.page.uuid), arrow_points(pages.page.arrow_bytes, "Subscribe")
                 if uuid in followed and len(points):
                     followed[uuid].since.append(points)
                     yield uuid, points

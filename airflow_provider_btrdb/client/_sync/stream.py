@@ -27,6 +27,7 @@ from airflow_provider_btrdb.client.errors import (
     ProtocolError,
     StreamNotFoundError,
 )
+from airflow_provider_btrdb.client.identity import uuid_of
 from airflow_provider_btrdb.client.models import MergePolicy, Point, Points, Windows
 from airflow_provider_btrdb.client.pages import encode_insert
 from airflow_provider_btrdb.client.rpcs import Rpc
@@ -68,7 +69,7 @@ class Stream:
     def uuid(self) -> UUID:
         """The stream's identity."""
         if self._uuid is None:
-            self._uuid = UUID(bytes=self._loaded().uuid)
+            self._uuid = uuid_of(self._loaded().uuid)
         return self._uuid
 
     @property

@@ -13,6 +13,7 @@ from airflow_provider_btrdb.client._sync.calls import Calls, Pages
 from airflow_provider_btrdb.client._sync.stream import Stream
 from airflow_provider_btrdb.client.columns import joined_points, without
 from airflow_provider_btrdb.client.errors import BTrDBError
+from airflow_provider_btrdb.client.identity import uuid_of
 from airflow_provider_btrdb.client.models import Points
 from airflow_provider_btrdb.client.pages import arrow_points
 from airflow_provider_btrdb.wire import btrdb_v5_pb2 as pb
@@ -55,7 +56,7 @@ def subscription(calls: Calls, uuids: Sequence[UUID]) -> Iterator[tuple[UUID, Po
                     yield uuid, missed
             pages.advance()
             while pages.page is not None:
-                uuid, points = UUID(bytes=pages.page.uuid), arrow_points(pages.page.arrow_bytes, "Subscribe")
+                uuid, points = uuid_of(pages.page.uuid), arrow_points(pages.page.arrow_bytes, "Subscribe")
                 if uuid in followed and len(points):
                     followed[uuid].since.append(points)
                     yield uuid, points
