@@ -4,16 +4,21 @@ Airflow, in whatever test imports it, keeps its files in a folder of this run an
 
 A test may be skipped for one reason only: the machine lacks something. It says `needs ...`, and the run lists it. Any
 other skip would be a test that silently does nothing, so it fails.
+
+And what every test of a client in both modes needs: one loop, and helpers that take what either mode returns.
 """
 
 from __future__ import annotations
 
+import asyncio
 import atexit
+import inspect
 import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import AsyncIterator, Generator
+from typing import Any
 
 import pytest
 
@@ -65,3 +70,54 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("capabilities missing")
         for reason, count in sorted(missing.items()):
             terminalreporter.line(f"{count} skipped: {reason}")
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+async def one_loop(anyio_backend: str) -> AsyncIterator[None]:
+    """Keeps one event loop for all tests: gRPC delivers late events to whatever loop comes after a closed one."""
+    loop = asyncio.get_running_loop()
+    before = loop.get_exception_handler()
+
+    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        # A server may run in this process too; older grpcio lets the second of two loops find its socket empty.
+        if not isinstance(context.get("exception"), BlockingIOError):
+            (before or asyncio.AbstractEventLoop.default_exception_handler)(loop, context)
+
+    loop.set_exception_handler(handle)
+    yield
+    loop.set_exception_handler(before)
+
+
+@pytest.fixture
+def done() -> Any:
+    """Await the result of an async call; the sync client's results come as they are."""
+
+    async def wait(result: Any) -> Any:
+        return await result if inspect.isawaitable(result) else result
+
+    return wait
+
+
+@pytest.fixture
+def items() -> Any:
+    """All items of a sync or async iterator."""
+
+    async def collect(iterator: Any) -> list[Any]:
+        return [item async for item in iterator] if hasattr(iterator, "__aiter__") else list(iterator)
+
+    return collect
+
+
+@pytest.fixture
+def next_of() -> Any:
+    """The next item of a sync or async iterator."""
+
+    async def take(iterator: Any) -> Any:
+        return await anext(iterator) if hasattr(iterator, "__anext__") else next(iterator)
+
+    return take

@@ -129,6 +129,7 @@ _ROW = np.dtype([(name, _WINDOW[name]) for name in _WINDOW_FIELDS])
 
 def encode_insert(uuid: UUID, points: Points, policy: MergePolicy) -> bytes:
     """The bytes of an InsertParams with these points (zeros are written out, which is legal)."""
+    # The generated types know only their own enum's name; protobuf takes the number, which is the same.
     head = pb.InsertParams(uuid=uuid.bytes, merge_policy=int(policy)).SerializeToString()  # type: ignore[arg-type]
     records = np.empty(len(points), _POINT)
     records["tag"] = _INSERT_VALUES

@@ -6,8 +6,8 @@ touch collections below `contract-test/` only.
 
 from __future__ import annotations
 
-import inspect
 import os
+import warnings
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -36,17 +36,6 @@ def target() -> Iterator[Target]:
         yield Target(server.endpoint, "contract-key")
 
 
-@pytest.fixture(scope="session")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(scope="session")
-async def one_loop(anyio_backend: str) -> AsyncIterator[None]:
-    """Keeps one event loop for all tests: gRPC delivers late events to whatever loop comes after a closed one."""
-    yield  # noqa: PT022 - only a fixture that is still open keeps its loop
-
-
 @pytest.fixture(params=["sync", "async"])
 async def db(request: pytest.FixtureRequest, target: Target, one_loop: None) -> AsyncIterator[Any]:
     """A BTrDB or an AsyncBTrDB; tests await what it returns with `done` and read its iterators with `items`."""
@@ -65,20 +54,21 @@ def collection() -> str:
 
 
 @pytest.fixture
-def done() -> Any:
-    """Await the result of an async call; the sync client's results come as they are."""
-
-    async def wait(result: Any) -> Any:
-        return await result if inspect.isawaitable(result) else result
-
-    return wait
+def official(target: Target) -> Any:
+    """A connection of the official client to the same server."""
+    btrdb = pytest.importorskip("btrdb", reason="needs the official client")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return btrdb.connect(target.endpoint, apikey=target.api_key)
 
 
 @pytest.fixture
-def items() -> Any:
-    """All items of a sync or async iterator."""
+def filled(db: Any, done: Any, collection: str) -> Any:
+    """`await filled(points)`: a new stream `s` in V with these points."""
 
-    async def collect(iterator: Any) -> list[Any]:
-        return [item async for item in iterator] if hasattr(iterator, "__aiter__") else list(iterator)
+    async def make(points: Any) -> Any:
+        stream = await done(db.create(uuid4(), collection, {"name": "s", "unit": "V"}, {"site": "north"}))
+        await done(stream.insert(points))
+        return stream
 
-    return collect
+    return make

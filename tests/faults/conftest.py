@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,27 +19,6 @@ from airflow_provider_btrdb.testing import RunningServer, devserver
 
 PAGE = 10
 """Points and windows of one page of the server, in both forms."""
-
-
-@pytest.fixture(scope="session")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(scope="session")
-async def one_loop(anyio_backend: str) -> AsyncIterator[None]:
-    """Keeps one event loop for all tests: gRPC delivers late events to whatever loop comes after a closed one."""
-    loop = asyncio.get_running_loop()
-    before = loop.get_exception_handler()
-
-    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        # The server's loop is in this process too; older grpcio lets the second of two loops find its socket empty.
-        if not isinstance(context.get("exception"), BlockingIOError):
-            (before or asyncio.AbstractEventLoop.default_exception_handler)(loop, context)
-
-    loop.set_exception_handler(handle)
-    yield
-    loop.set_exception_handler(before)
 
 
 @pytest.fixture(scope="session")
@@ -101,36 +79,6 @@ async def stream(db: Any, done: Any, collection: str, btrdb: RunningServer) -> A
     made = await done(db.create(uuid4(), collection, {"name": "s"}))
     btrdb.calls.clear()
     return made
-
-
-@pytest.fixture
-def done() -> Any:
-    """Await the result of an async call; the sync client's results come as they are."""
-
-    async def wait(result: Any) -> Any:
-        return await result if inspect.isawaitable(result) else result
-
-    return wait
-
-
-@pytest.fixture
-def items() -> Any:
-    """All items of a sync or async iterator."""
-
-    async def collect(iterator: Any) -> list[Any]:
-        return [item async for item in iterator] if hasattr(iterator, "__aiter__") else list(iterator)
-
-    return collect
-
-
-@pytest.fixture
-def next_of() -> Any:
-    """The next item of a sync or async iterator."""
-
-    async def take(iterator: Any) -> Any:
-        return await anext(iterator) if hasattr(iterator, "__anext__") else next(iterator)
-
-    return take
 
 
 @pytest.fixture
