@@ -63,6 +63,8 @@ async def test_aligned_windows(done: Any, stream: Any, start: int, end: int, poi
 
 
 async def test_windows_iterate_and_convert(done: Any, stream: Any) -> None:
+    for library in ("pandas", "polars", "pyarrow"):
+        pytest.importorskip(library, reason=f"needs {library}")
     await done(stream.insert([(0, 1.0), (1, 3.0), (10, 5.0)]))
     windows = await done(stream.windows(0, 20, 10))
     first, second = windows

@@ -90,11 +90,24 @@ async def test_every_read_uses_the_pinned_versions(done: Any, streams: Any) -> N
         assert await done(chosen.latest()) == [Point(9, 3.0), Point(10, 8.0), None]
         assert [int(windows.count.sum()) for windows in await done(ranged.windows(25))] == [5, 2, 0]
         assert [int(windows.count.sum()) for windows in await done(ranged.aligned_windows(0))] == [5, 2, 0]
-        assert (await done(chosen.to_pandas())).notna().sum().tolist() == [5, 2, 0]
         assert [row["version"] for row in await done(chosen.describe())] == [11, 11, 10]
 
 
+async def test_tables_use_the_pinned_versions_too(done: Any, streams: Any) -> None:
+    for library in ("pandas", "polars", "pyarrow"):
+        pytest.importorskip(library, reason=f"needs {library}")
+    pinned = await done(streams.pin_versions())
+    await done(streams.insert({streams[0]: [(-1, 9.0)], streams[2]: [(1, 1.0)]}, "replace"))
+    for chosen in (pinned, pinned.filter(start=-5, end=20), pinned[:]):
+        assert (await done(chosen.to_pandas())).notna().sum().tolist() == [5, 2, 0]
+        table, frame = await done(chosen.to_arrow()), await done(chosen.to_polars())
+        assert [len(table) - column.null_count for column in table.columns[1:]] == [5, 2, 0]
+        assert [len(frame) - column.null_count() for column in frame.iter_columns()][1:] == [5, 2, 0]
+
+
 async def test_tables_keep_duplicates_and_gaps(done: Any, streams: Any, collection: str) -> None:
+    for library in ("pandas", "polars", "pyarrow"):
+        pytest.importorskip(library, reason=f"needs {library}")
     frame = await done(streams.to_pandas())
     assert frame.columns.tolist() == [f"{collection}/{name}" for name in ("L1", "C1", "empty")]
     assert frame.index.astype("int64").tolist() == [0, 5, 5, 5, 9, 10]
@@ -109,6 +122,7 @@ async def test_tables_keep_duplicates_and_gaps(done: Any, streams: Any, collecti
 
 
 async def test_streams_of_one_name_have_columns_of_their_own(done: Any, db: Any, collection: str) -> None:
+    pytest.importorskip("pandas", reason="needs pandas")
     pair = [await done(db.create(uuid4(), collection, {"name": "x", "unit": unit})) for unit in "VA"]
     both = await done(db.streams(stream.uuid for stream in pair))
     frame = await done(both.to_pandas())
@@ -182,6 +196,7 @@ async def test_what_is_not_begun_in_time_fails_and_is_named(db: Any, done: Any, 
 
 
 async def test_arrow_and_raw_points_read_the_same(target: Any, one_loop: None, collection: str) -> None:
+    pytest.importorskip("pyarrow", reason="needs pyarrow")
     rng = np.random.default_rng(7)
     points = Points.from_columns(
         np.sort(rng.integers(-(2**60), 2**61, 120_000) // 10**13 * 10**13),

@@ -282,7 +282,7 @@ class AsyncStream:
         return version
 
     async def subscribe(self) -> AsyncIterator[Points]:
-        """Points of this stream as they are inserted, from now on; see `BTrDB.subscribe`."""
+        """Points of this stream as they are inserted, from now on; see `BTrDB.subscribe`. Needs the extra `arrow`."""
         from airflow_provider_btrdb.client._aio.subscription import subscription
 
         async for _, points in subscription(self._calls, [self.uuid]):

@@ -34,7 +34,6 @@ from airflow_provider_btrdb.client.models import (
     WriteResult,
     checked_annotations,
     checked_tags,
-    needed,
 )
 from airflow_provider_btrdb.client.trust import tls_problem
 from airflow_provider_btrdb.protocol import TAG_KEYS
@@ -286,7 +285,6 @@ class BTrDB:
         uuids = [stream.uuid if isinstance(stream, Stream) else identity.parse_uuid(stream) for stream in streams]
         if not uuids:
             raise InputError("there is nothing to subscribe to: name at least one stream")
-        needed("pyarrow", "arrow")
         for item in subscription(self._calls, uuids):
             yield item
 

@@ -281,7 +281,7 @@ class Stream:
         return version
 
     def subscribe(self) -> Iterator[Points]:
-        """Points of this stream as they are inserted, from now on; see `BTrDB.subscribe`."""
+        """Points of this stream as they are inserted, from now on; see `BTrDB.subscribe`. Needs the extra `arrow`."""
         from airflow_provider_btrdb.client._sync.subscription import subscription
 
         for _, points in subscription(self._calls, [self.uuid]):

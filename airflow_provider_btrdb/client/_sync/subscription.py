@@ -14,7 +14,7 @@ from airflow_provider_btrdb.client._sync.stream import Stream
 from airflow_provider_btrdb.client.columns import joined_points, without
 from airflow_provider_btrdb.client.errors import BTrDBError
 from airflow_provider_btrdb.client.identity import uuid_of
-from airflow_provider_btrdb.client.models import Points
+from airflow_provider_btrdb.client.models import Points, needed
 from airflow_provider_btrdb.client.pages import arrow_points
 from airflow_provider_btrdb.wire import btrdb_v5_pb2 as pb
 
@@ -44,6 +44,7 @@ class Followed:
 
 def subscription(calls: Calls, uuids: Sequence[UUID]) -> Iterator[tuple[UUID, Points]]:
     """See `BTrDB.subscribe`."""
+    needed("pyarrow", "arrow")  # now, not when the first points come
     streams = [Stream(calls, uuid) for uuid in uuids]
     followed = {stream.uuid: Followed(stream, stream.version()) for stream in streams}
     while True:
