@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from types import TracebackType
 from typing import Any
 from uuid import UUID
@@ -287,8 +288,9 @@ class AsyncBTrDB:
         uuids = [stream.uuid if isinstance(stream, AsyncStream) else identity.parse_uuid(stream) for stream in streams]
         if not uuids:
             raise InputError("there is nothing to subscribe to: name at least one stream")
-        async for item in subscription(self._calls, uuids):
-            yield item
+        async with aclosing(subscription(self._calls, uuids)) as items:
+            async for item in items:
+                yield item
 
     # ------------------------------------------------------------ what there is
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from airflow_provider_btrdb.client._aio.calls import AsyncCalls
 from airflow_provider_btrdb.client.cursor import Cursor
@@ -13,7 +13,7 @@ from airflow_provider_btrdb.client.rpcs import Rpc
 from airflow_provider_btrdb.client.status import error_from_stat
 
 
-async def resumed(calls: AsyncCalls, rpc: Rpc, cursor: Cursor[T]) -> AsyncIterator[T]:
+async def resumed(calls: AsyncCalls, rpc: Rpc, cursor: Cursor[T]) -> AsyncGenerator[T, None]:
     """Pages of columns, none empty, all at one version: no gap and nothing twice, however often the read breaks off.
 
     The budget is for the time without progress: it starts anew with every page.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time as clock
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import aclosing
 from typing import Any
 from uuid import UUID
 
@@ -142,8 +143,10 @@ class AsyncStream:
         start_ns, end_ns = time_range(start, end)
         arrow = await self._calls.prefers_arrow()
         make, rpc = (ArrowPointCursor, rpcs.ARROW_RAW_VALUES) if arrow else (PointCursor, rpcs.RAW_VALUES)
-        async for points in resumed(self._calls, rpc, make(self.uuid, start_ns, end_ns, version)):
-            yield points
+        # Closing this must end the call now, not when the collector finds what it reads from.
+        async with aclosing(resumed(self._calls, rpc, make(self.uuid, start_ns, end_ns, version))) as pages:
+            async for points in pages:
+                yield points
 
     async def windows(self, start: TimeLike, end: TimeLike, width: int, depth: int = 0, version: int = 0) -> Windows:
         """Statistics of windows of `width` nanoseconds, the first one at `start`; empty windows are left out.
@@ -285,8 +288,9 @@ class AsyncStream:
         """Points of this stream as they are inserted, from now on; see `BTrDB.subscribe`. Needs the extra `arrow`."""
         from airflow_provider_btrdb.client._aio.subscription import subscription
 
-        async for _, points in subscription(self._calls, [self.uuid]):
-            yield points
+        async with aclosing(subscription(self._calls, [self.uuid])) as items:
+            async for _, points in items:
+                yield points
 
     async def delete(self, start: TimeLike, end: TimeLike, *, repeat: bool = True) -> int:
         """Remove the points with start <= time < end; returns the new version (there is one even if nothing matched).

@@ -6,6 +6,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from types import TracebackType
 from typing import Any
 from uuid import UUID
@@ -285,8 +286,9 @@ class BTrDB:
         uuids = [stream.uuid if isinstance(stream, Stream) else identity.parse_uuid(stream) for stream in streams]
         if not uuids:
             raise InputError("there is nothing to subscribe to: name at least one stream")
-        for item in subscription(self._calls, uuids):
-            yield item
+        with closing(subscription(self._calls, uuids)) as items:
+            for item in items:
+                yield item
 
     # ------------------------------------------------------------ what there is
 

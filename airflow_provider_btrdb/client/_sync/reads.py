@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 
 from airflow_provider_btrdb.client._sync.calls import Calls
 from airflow_provider_btrdb.client.cursor import Cursor
@@ -14,7 +14,7 @@ from airflow_provider_btrdb.client.rpcs import Rpc
 from airflow_provider_btrdb.client.status import error_from_stat
 
 
-def resumed(calls: Calls, rpc: Rpc, cursor: Cursor[T]) -> Iterator[T]:
+def resumed(calls: Calls, rpc: Rpc, cursor: Cursor[T]) -> Generator[T, None, None]:
     """Pages of columns, none empty, all at one version: no gap and nothing twice, however often the read breaks off.
 
     The budget is for the time without progress: it starts anew with every page.

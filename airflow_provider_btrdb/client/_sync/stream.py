@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time as clock
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
 from typing import Any
 from uuid import UUID
 
@@ -143,8 +144,10 @@ class Stream:
         start_ns, end_ns = time_range(start, end)
         arrow = self._calls.prefers_arrow()
         make, rpc = (ArrowPointCursor, rpcs.ARROW_RAW_VALUES) if arrow else (PointCursor, rpcs.RAW_VALUES)
-        for points in resumed(self._calls, rpc, make(self.uuid, start_ns, end_ns, version)):
-            yield points
+        # Closing this must end the call now, not when the collector finds what it reads from.
+        with closing(resumed(self._calls, rpc, make(self.uuid, start_ns, end_ns, version))) as pages:
+            for points in pages:
+                yield points
 
     def windows(self, start: TimeLike, end: TimeLike, width: int, depth: int = 0, version: int = 0) -> Windows:
         """Statistics of windows of `width` nanoseconds, the first one at `start`; empty windows are left out.
@@ -284,8 +287,9 @@ class Stream:
         """Points of this stream as they are inserted, from now on; see `BTrDB.subscribe`. Needs the extra `arrow`."""
         from airflow_provider_btrdb.client._sync.subscription import subscription
 
-        for _, points in subscription(self._calls, [self.uuid]):
-            yield points
+        with closing(subscription(self._calls, [self.uuid])) as items:
+            for _, points in items:
+                yield points
 
     def delete(self, start: TimeLike, end: TimeLike, *, repeat: bool = True) -> int:
         """Remove the points with start <= time < end; returns the new version (there is one even if nothing matched).

@@ -5,15 +5,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from uuid import UUID
 
 from airflow_provider_btrdb.client import rpcs
-from airflow_provider_btrdb.client._sync.calls import Calls, Pages
+from airflow_provider_btrdb.client._sync.calls import Calls
 from airflow_provider_btrdb.client._sync.stream import Stream
 from airflow_provider_btrdb.client.columns import joined_points, without
-from airflow_provider_btrdb.client.errors import BTrDBError
-from airflow_provider_btrdb.client.identity import uuid_of
+from airflow_provider_btrdb.client.errors import BTrDBError, ProtocolError, ServerError
 from airflow_provider_btrdb.client.models import Points, needed
 from airflow_provider_btrdb.client.pages import arrow_points
 from airflow_provider_btrdb.wire import btrdb_v5_pb2 as pb
@@ -22,6 +21,12 @@ RENEWAL = 300.0
 """Seconds after which a call is replaced by a fresh one: what an old call has lost without notice comes out then."""
 PAUSE = 0.2
 """Seconds before a call that broke is made again."""
+UNCLEAR_ENDS = 10
+"""How many calls in a row may end with a status that tells nothing before one of them has brought a message.
+
+gRPC with coroutines may put INTERNAL in the place of the server's own status when the server ends a call at once; the
+next call then has a chance to bring the true one.
+"""
 
 
 class Followed:
@@ -33,47 +38,84 @@ class Followed:
         self.since: list[Points] = []
 
     def missed(self) -> Points:
-        """Points that changed since `version` and were not handed out; the newest version is the known one then."""
+        """Points stored since `version` that were not handed out; the newest version is the known one then.
+
+        Changed ranges may be wider than what changed, so what they held at the known version is taken off as well.
+        """
         newest = self.stream.version()
         changed = self.stream.changes(self.version, newest) if newest != self.version else []
         stored = [self.stream.values(start, end, newest) for start, end in changed]
-        missed = without(joined_points(stored), joined_points(self.since))
+        known = [self.stream.values(start, end, self.version) for start, end in changed]
+        missed = without(joined_points(stored), joined_points(known + self.since))
         self.version, self.since = newest, []
         return missed
 
 
-def subscription(calls: Calls, uuids: Sequence[UUID]) -> Iterator[tuple[UUID, Points]]:
+def subscription(calls: Calls, uuids: Sequence[UUID]) -> Generator[tuple[UUID, Points], None, None]:
     """See `BTrDB.subscribe`."""
     needed("pyarrow", "arrow")  # now, not when the first points come
     streams = [Stream(calls, uuid) for uuid in uuids]
-    followed = {stream.uuid: Followed(stream, stream.version()) for stream in streams}
+    followed = {stream.uuid.bytes: Followed(stream, stream.version()) for stream in streams}
+    unclear = 0
     while True:
-        ended = threading.Event()
-        pages = _open(calls, list(followed), ended)
+        requests = _Requests(list(followed))
+        pages = calls.start(rpcs.SUBSCRIBE, requests, RENEWAL)
         try:
-            for uuid, one in followed.items():
+            for one in followed.values():
                 missed = one.missed()
                 if len(missed):
-                    yield uuid, missed
+                    yield one.stream.uuid, missed
             pages.advance()
             while pages.page is not None:
-                uuid, points = uuid_of(pages.page.uuid), arrow_points(pages.page.arrow_bytes, "Subscribe")
-                if uuid in followed and len(points):
-                    followed[uuid].since.append(points)
-                    yield uuid, points
+                unclear = 0
+                one = _of(pages.page, followed, calls)
+                points = arrow_points(pages.page.arrow_bytes, "Subscribe")
+                if len(points):
+                    one.since.append(points)
+                    yield one.stream.uuid, points
                 pages.advance()
         except BTrDBError as error:
-            if not error.retryable:
+            unclear = unclear + 1 if _is_unclear(error) else 0
+            if not error.retryable and not 0 < unclear < UNCLEAR_ENDS:
                 raise
         finally:
-            ended.set()
+            requests.ended.set()
             pages.cancel()
         time.sleep(PAUSE)
 
 
-def _open(calls: Calls, uuids: list[UUID], ended: threading.Event) -> Pages:
-    def requests() -> Iterator[pb.SubscriptionUpdate]:
-        yield pb.SubscriptionUpdate(op=pb.ADD_UUIDS, uuids=[uuid.bytes for uuid in uuids])
-        ended.wait()  # a request stream that ends would end the subscription
+def _is_unclear(error: BTrDBError) -> bool:
+    """A status of gRPC that is no answer of BTrDB: neither a number, nor a refusal with a class of its own."""
+    return type(error) is ServerError and error.server_code is None and error.reply_lost
 
-    return calls.start(rpcs.SUBSCRIBE, requests(), RENEWAL)
+
+def _of(page: pb.SubscriptionResp, followed: dict[bytes, Followed], calls: Calls) -> Followed:
+    """The stream that a message is about. Raises ProtocolError for one that nobody asked for."""
+    if page.uuid not in followed:
+        raise ProtocolError(
+            "the server sent points of a stream that was not asked for",
+            method="Subscribe",
+            endpoint=calls.config.endpoint,
+            uuid=str(UUID(bytes=page.uuid)) if len(page.uuid) == 16 else None,
+        )
+    return followed[page.uuid]
+
+
+class _Requests:
+    """What a call sends: the streams to follow, then nothing until it ends, as the end of this would be its end.
+
+    Not a generator: one that is still waiting when a loop closes makes noise.
+    """
+
+    def __init__(self, uuids: list[bytes]) -> None:
+        self._updates = [pb.SubscriptionUpdate(op=pb.ADD_UUIDS, uuids=uuids)]
+        self.ended = threading.Event()
+
+    def __iter__(self) -> Iterator[pb.SubscriptionUpdate]:
+        return self
+
+    def __next__(self) -> pb.SubscriptionUpdate:
+        if self._updates:
+            return self._updates.pop()
+        self.ended.wait()
+        raise StopIteration
