@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import uuid as uuidlib
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,12 +16,12 @@ from airflow_provider_btrdb.protocol import Code
 
 BATCH = 256
 
-_INSERT = """
+# One JSON text is several times cheaper to make and to read than an array of each column.
+_INSERT = b"""
 INSERT INTO btrdb.stream (uuid, collection, name, unit, ingress, distiller, annotations)
-SELECT uuid, collection, name, unit, ingress, distiller, annotations::public.hstore
-FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
-    AS fresh (uuid, collection, name, unit, ingress, distiller, annotations)
-WHERE NOT EXISTS (SELECT FROM btrdb.tombstone t WHERE t.uuid = fresh.uuid)
+SELECT (row ->> 0)::uuid, row ->> 1, row ->> 2, row ->> 3, row ->> 4, row ->> 5, (row ->> 6)::public.hstore
+FROM json_array_elements(%s::json) AS fresh (row)
+WHERE NOT EXISTS (SELECT FROM btrdb.tombstone WHERE uuid = (row ->> 0)::uuid)
 ON CONFLICT DO NOTHING
 RETURNING uuid
 """
@@ -43,10 +44,14 @@ class _Wanted:
 
 
 class Creator:
-    """Gathers creates while a commit is under way; nothing waits for company."""
+    """Gathers creates while a commit is under way; nothing waits for company.
 
-    def __init__(self, database: Database) -> None:
+    `finish` runs commits to their end; a caller that goes away meanwhile is only not answered.
+    """
+
+    def __init__(self, database: Database, finish: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]) -> None:
         self._database = database
+        self._finish = finish
         self._waiting: list[_Wanted] = []
         self._worker: asyncio.Task[None] | None = None
 
@@ -57,7 +62,7 @@ class Creator:
         wanted = _Wanted(uuid, (collection, *tag_values(tags)), hstore(annotations))
         self._waiting.append(wanted)
         if self._worker is None or self._worker.done():
-            self._worker = asyncio.create_task(self._work())
+            self._worker = self._finish(self._work())
         await wanted.done
 
     async def _work(self) -> None:
@@ -80,11 +85,11 @@ class Creator:
                 first.append(wanted)
                 uuids.add(wanted.uuid)
                 tags.add(wanted.tags)
-        columns: list[Any] = [[wanted.uuid for wanted in first]]
-        columns += [list(column) for column in zip(*(wanted.tags for wanted in first), strict=True)]
-        columns.append([wanted.annotations for wanted in first])
+        rows = json.dumps(
+            [[str(wanted.uuid), *wanted.tags, wanted.annotations] for wanted in first], ensure_ascii=False
+        )
         async with self._database.connection() as connection:
-            made = {row[0] for row in await (await connection.execute(_INSERT, columns)).fetchall()}
+            made = {row[0] for row in await (await connection.execute(_INSERT, [rows], binary=True)).fetchall()}
             accepted = {id(wanted) for wanted in first if wanted.uuid in made}
             for wanted in batch:
                 error = None if id(wanted) in accepted else await _why_not(connection, wanted)

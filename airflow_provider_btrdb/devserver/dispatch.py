@@ -36,7 +36,7 @@ from airflow_provider_btrdb.devserver.faults import (
     Refuse,
     corrupted,
 )
-from airflow_provider_btrdb.protocol import METHODS, SERVICE, UNKNOWN_STREAM_TEXT, Code, Kind, Method
+from airflow_provider_btrdb.protocol import METHODS, UNKNOWN_STREAM_TEXT, Code, Kind, Method
 from airflow_provider_btrdb.wire import btrdb_v5_pb2 as pb
 
 log = logging.getLogger("airflow_provider_btrdb.devserver")
@@ -135,6 +135,7 @@ class Dispatcher(grpc.GenericRpcHandler):  # type: ignore[misc]
         self._keys = keys
         self._faults = faults
         self._calls = calls
+        self._by_path = {method.path: self._handler(method) for method in METHODS.values()}
         self._in_flight = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -148,11 +149,9 @@ class Dispatcher(grpc.GenericRpcHandler):  # type: ignore[misc]
 
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
         """The handler of a path, or None for a path that is not ours."""
-        service, _, name = details.method.lstrip("/").partition("/")
-        method = METHODS.get(name)
-        if service != SERVICE or method is None:
-            return None
+        return self._by_path.get(details.method)
 
+    def _handler(self, method: Method) -> grpc.RpcMethodHandler:
         if method.kind is Kind.UNARY:
             return grpc.unary_unary_rpc_method_handler(partial(self._serve, method))
         if method.kind is Kind.SERVER_STREAM:

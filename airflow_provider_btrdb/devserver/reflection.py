@@ -6,12 +6,15 @@ what a tool must see is the public name. So the description is built anew, in a 
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool
 from grpc_health.v1 import health_pb2
-from grpc_reflection.v1alpha import reflection, reflection_pb2
+from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_grpc
 
+from airflow_provider_btrdb.devserver.auth import Keys
+from airflow_provider_btrdb.devserver.errors import StatusError
 from airflow_provider_btrdb.protocol import METHODS, SERVICE, Kind
 from airflow_provider_btrdb.wire import btrdb_v5_pb2 as pb
 
@@ -49,7 +52,24 @@ def _rename(message: descriptor_pb2.DescriptorProto, old: str, new: str) -> None
         _rename(nested, old, new)
 
 
-def add_reflection(server: Any) -> None:
-    """Let the server describe itself."""
-    names = (SERVICE, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
-    reflection.enable_server_reflection(names, server, pool=service_pool())
+class _Reflection(reflection.aio.ReflectionServicer):  # type: ignore[misc]
+    """Describes the server to those who may call it."""
+
+    def __init__(self, keys: Keys) -> None:
+        names = (SERVICE, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
+        super().__init__(names, pool=service_pool())
+        self._keys = keys
+
+    async def ServerReflectionInfo(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
+        """The only method of the service."""
+        try:
+            self._keys.identify(context.invocation_metadata())
+        except StatusError as error:
+            await context.abort(error.code, error.details)
+        async for answer in super().ServerReflectionInfo(requests, context):
+            yield answer
+
+
+def add_reflection(server: Any, keys: Keys) -> None:
+    """Let the server describe itself; without a key only where the service itself needs none."""
+    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(_Reflection(keys), server)

@@ -9,7 +9,6 @@ import logging
 import shutil
 import ssl
 import tempfile
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +22,7 @@ from airflow_provider_btrdb.devserver.auth import Keys, no_keys
 from airflow_provider_btrdb.devserver.database import Database
 from airflow_provider_btrdb.devserver.datadir import DataDir
 from airflow_provider_btrdb.devserver.dispatch import CallLog, Dispatcher
-from airflow_provider_btrdb.devserver.errors import DevServerError, StatusError
+from airflow_provider_btrdb.devserver.errors import DevServerError
 from airflow_provider_btrdb.devserver.faults import FaultPlan
 from airflow_provider_btrdb.devserver.limits import Limits
 from airflow_provider_btrdb.devserver.postgres import Postgres
@@ -36,7 +35,6 @@ log = logging.getLogger("airflow_provider_btrdb.devserver")
 
 PROCESS_CHECK_SECONDS = 0.2
 LOCK_CHECK_SECONDS = 5.0
-HEALTH_SERVICE = "grpc.health.v1.Health"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +131,6 @@ class DevServer:
         options = self._options
         size = options.limits.max_message_bytes
         server = grpc.aio.server(
-            interceptors=[_KeyCheck(options.keys)],
             options=[
                 ("grpc.max_receive_message_length", size),
                 ("grpc.max_send_message_length", size),
@@ -159,7 +156,7 @@ class DevServer:
         server.add_generic_rpc_handlers((self._dispatcher,))
         checker = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(checker, server)
-        add_reflection(server)
+        add_reflection(server, options.keys)
         await checker.set(SERVICE, health_pb2.HealthCheckResponse.SERVING)
         await server.start()
         self._stack.push_async_callback(self._stop_serving, server, service, checker)
@@ -186,41 +183,6 @@ class DevServer:
     async def stop(self) -> None:
         """Drain, close, and end PostgreSQL last."""
         await self._stack.aclose()
-
-
-class _KeyCheck(grpc.aio.ServerInterceptor):  # type: ignore[misc]
-    """No service but health answers without a key; the reflection service has no other guard."""
-
-    def __init__(self, keys: Keys) -> None:
-        self._keys = keys
-
-    async def intercept_service(
-        self, continuation: Callable[[Any], Awaitable[Any]], details: grpc.HandlerCallDetails
-    ) -> Any:
-        handler = await continuation(details)
-        service = details.method.lstrip("/").partition("/")[0]
-        if handler is None or service in (HEALTH_SERVICE, SERVICE):
-            return handler
-        try:
-            self._keys.identify(details.invocation_metadata or ())
-        except StatusError as error:
-            return _refusing(handler, error)
-        return handler
-
-
-def _refusing(handler: Any, error: StatusError) -> Any:
-    """A handler of the same shape that only says no."""
-
-    async def refuse(_: Any, context: Any) -> None:
-        await context.abort(error.code, error.details)
-
-    make = {
-        (False, False): grpc.unary_unary_rpc_method_handler,
-        (False, True): grpc.unary_stream_rpc_method_handler,
-        (True, False): grpc.stream_unary_rpc_method_handler,
-        (True, True): grpc.stream_stream_rpc_method_handler,
-    }[handler.request_streaming, handler.response_streaming]
-    return make(refuse)
 
 
 def _credentials(certificate: Path, key: Path) -> Any:

@@ -33,12 +33,16 @@ class Finisher:
     def __init__(self) -> None:
         self._running: set[asyncio.Task[Any]] = set()
 
-    async def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """The result of `work`, which goes on if the waiting for it is cancelled."""
+    def start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Set going what nobody's leaving may stop."""
         task = asyncio.create_task(work)
         self._running.add(task)
         task.add_done_callback(self._done)
-        return await asyncio.shield(task)
+        return task
+
+    async def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of `work`, which goes on if the waiting for it is cancelled."""
+        return await asyncio.shield(self.start(work))
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
@@ -56,10 +60,10 @@ class Service:
 
     def __init__(self, database: Database, sql: SqlRunner | None, limits: Limits, endpoint: str) -> None:
         self._metadata = Metadata(database, page=limits.descriptor_page)
-        self._creator = Creator(database)
+        self.finisher = Finisher()
+        self._creator = Creator(database, self.finisher.start)
         self._sql = sql
         self._endpoint = endpoint
-        self.finisher = Finisher()
         self._reads = ReadService(database, limits)
         self._writes = WriteService(database, limits, self.finisher.run)
 
@@ -105,7 +109,7 @@ class Service:
         checks.annotations_size(annotations)
         uuid = checks.stream_uuid(request.uuid)
         call.grant.require("insert", request.collection)
-        await self.finisher.run(self._creator.create(uuid, request.collection, tags, annotations))
+        await self._creator.create(uuid, request.collection, tags, annotations)
         return pb.CreateResponse()
 
     async def stream_info(self, call: Call, request: pb.StreamInfoParams) -> pb.StreamInfoResponse:
