@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -162,17 +163,19 @@ class _JsonLines(logging.Formatter):
         """The line."""
         line = {"time": self.formatTime(record), "level": record.levelname.lower(), "logger": record.name}
         line |= getattr(record, "facts", None) or {"message": record.getMessage()}
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+        if record.exc_info and record.exc_info[0] is not None:
+            # An exception's own words may repeat what a caller sent.
+            frames = traceback.format_tb(record.exc_info[2])
+            line["exception"] = "".join(frames) + record.exc_info[0].__name__
         return json.dumps(line)
 
 
 def _log_to_stderr(level: str) -> None:
+    """Everything that is logged in this process, other packages' warnings included, as JSON lines."""
     handler = logging.StreamHandler()
     handler.setFormatter(_JsonLines())
-    logger = logging.getLogger("airflow_provider_btrdb")
-    logger.addHandler(handler)
-    logger.setLevel(level.upper())
+    logging.getLogger().addHandler(handler)
+    logging.getLogger("airflow_provider_btrdb").setLevel(level.upper())
 
 
 if __name__ == "__main__":

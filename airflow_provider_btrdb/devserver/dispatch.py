@@ -168,7 +168,11 @@ class Dispatcher(grpc.GenericRpcHandler):  # type: ignore[misc]
 
     async def _serve_stream(self, method: Method, raw: Any, context: Any) -> None:
         async def send(data: bytes) -> None:
-            await asyncio.wait_for(context.write(data), STALLED_READER_SECONDS)
+            try:
+                await asyncio.wait_for(context.write(data), STALLED_READER_SECONDS)
+            except grpc.aio.BaseError:
+                # The call is over, and gRPC was about to cancel this task: there is nobody to tell anything.
+                raise asyncio.CancelledError from None
 
         async def answer(faults: list[Fault]) -> None:
             call, request = self._admit(method, raw, context)

@@ -132,6 +132,8 @@ def make_sql_role(dsn: str, *, statement_seconds: float) -> str:
             "max_parallel_workers_per_gather": "0",
             "cursor_tuple_fraction": "1",
             "search_path": "public",
+            # The message of an error may repeat a value of the query; the caller has it, the log shall not.
+            "log_min_messages": "log",
         }
         for key, value in settings.items():
             connection.execute(
