@@ -10,20 +10,18 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib.metadata
 import json
 import os
-import platform
 import signal
 import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from side_by_side import table
+from side_by_side.about import About
 from side_by_side.table import Case
 
 from airflow_provider_btrdb.testing import devserver_process
@@ -51,26 +49,12 @@ def main() -> int:
     os.environ.update(_environment())  # for the development server
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))  # and so end the servers
 
-    began, load = datetime.now(UTC), [_load()]
+    about = About()
     samples = measure(table.cases(targets), options.runs)
     print(table.as_text(samples, targets))
     if options.rows == rows and options.runs >= table.FEWEST_RUNS:
-        about = {
-            "began": began.strftime("%Y-%m-%d %H:%M UTC"),
-            "runs": options.runs,
-            "commit": _git("rev-parse", "HEAD"),
-            "changed": _git("status", "--porcelain", "--", "airflow_provider_btrdb", "benchmarks").splitlines(),
-            "cpu": _cpu(),
-            "cores": os.cpu_count(),
-            "load": [*load, _load()],
-            "versions": {
-                "Python": platform.python_version(),
-                "Linux": platform.release(),
-                **{name: importlib.metadata.version(name) for name in PACKAGES},
-            },
-        }
         RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text(json.dumps({**about, "samples": samples}, indent=1) + "\n")
+        RESULTS.write_text(json.dumps({**about.facts(options.runs, PACKAGES), "samples": samples}, indent=1) + "\n")
         print(f"\nwritten: {RESULTS}; next: python benchmarks/check.py --write", file=sys.stderr)
     return 0
 
@@ -125,19 +109,6 @@ def _sample(case: Case, endpoint: str) -> dict[str, Any]:
 def _environment() -> dict[str, str]:
     """The packages of the tree that this file lies in, whichever is installed."""
     return {**os.environ, "PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parent}"}
-
-
-def _git(*words: str) -> str:
-    return subprocess.run(["git", *words], cwd=HERE.parent, capture_output=True, text=True, check=True).stdout.strip()
-
-
-def _cpu() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-
-
-def _load() -> str:
-    return f"{os.getloadavg()[0]:.1f}"
 
 
 if __name__ == "__main__":
