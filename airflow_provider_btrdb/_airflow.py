@@ -5,7 +5,8 @@ Imported while DAG files are parsed, so it imports no client, gRPC or numpy at t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from airflow.providers.common.compat.sdk import (
     AirflowException,
     AirflowFailException,
     AirflowNotFoundException,
+    AirflowOptionalProviderFeatureException,
     AirflowSensorTimeout,
     AirflowSkipException,
     BaseHook,
@@ -31,6 +33,7 @@ __all__ = [
     "AirflowException",
     "AirflowFailException",
     "AirflowNotFoundException",
+    "AirflowOptionalProviderFeatureException",
     "AirflowSensorTimeout",
     "AirflowSkipException",
     "BTrDBTransientException",
@@ -41,9 +44,11 @@ __all__ = [
     "Context",
     "PokeReturnValue",
     "airflow_errors",
+    "async_mask_secrets",
     "conf",
     "default_deferrable",
     "failure",
+    "mask_secrets",
     "worth_a_retry",
 ]
 
@@ -78,3 +83,16 @@ def worth_a_retry(error: BTrDBError) -> bool:
 def default_deferrable() -> bool:
     """What `[operators] default_deferrable` says."""
     return bool(conf.getboolean("operators", "default_deferrable", fallback=False))
+
+
+def mask_secrets(secrets: Iterable[str]) -> None:
+    """Have Airflow show *** for these in every log."""
+    from airflow.providers.common.compat.sdk import mask_secret
+
+    for secret in secrets:
+        mask_secret(secret)
+
+
+async def async_mask_secrets(secrets: Iterable[str]) -> None:
+    """`mask_secrets` on an event loop: in a triggerer a blocking message to its supervisor could never return."""
+    await asyncio.to_thread(mask_secrets, list(secrets))

@@ -170,7 +170,7 @@ class _Rows:
 class Connection:
     """A PEP 249 connection over a BTrDB that belongs to somebody else: cheap to make, and closing it leaves that open.
 
-    As a context manager it closes itself.
+    It holds the BTrDB from its making until `close()`. As a context manager it closes itself.
     """
 
     Warning = Warning
@@ -185,10 +185,9 @@ class Connection:
     NotSupportedError = NotSupportedError
 
     def __init__(self, db: BTrDB) -> None:
-        self._db = db
+        self._db: BTrDB | None = db
         self._cursors: weakref.WeakSet[Cursor] = weakref.WeakSet()
         self._guard = threading.Lock()
-        self._closed = False
 
     def __enter__(self) -> Connection:
         return self
@@ -198,11 +197,19 @@ class Connection:
     ) -> None:
         self.close()
 
+    @property
+    def db(self) -> BTrDB:
+        """The BTrDB below. Raises InterfaceError after `close()`."""
+        db = self._db
+        if db is None:
+            raise InterfaceError("this connection is closed")
+        return db
+
     def cursor(self) -> Cursor:
         """A new cursor; any number may be open at the same time. Raises InterfaceError after `close()`."""
         with self._guard:
             self._check_open()
-            cursor = Cursor(self, self._db)
+            cursor = Cursor(self)
             self._cursors.add(cursor)
             return cursor
 
@@ -215,16 +222,18 @@ class Connection:
         self._check_open()
 
     def close(self) -> None:
-        """Close all cursors of this connection, and not the BTrDB below. Closing twice is harmless."""
+        """Close all cursors of this connection and let go of the BTrDB below, which stays open.
+
+        Closing twice is harmless.
+        """
         with self._guard:
-            self._closed = True
+            self._db = None
             cursors = list(self._cursors)
         for cursor in cursors:
             cursor.close()
 
     def _check_open(self) -> None:
-        if self._closed:
-            raise InterfaceError("this connection is closed")
+        _ = self.db
 
 
 def connect(db: BTrDB) -> Connection:
@@ -238,11 +247,10 @@ class Cursor:
     query_id: str | None = None
     """BTrDB gives its queries no names; Airflow's lineage asks for one."""
 
-    def __init__(self, connection: Connection, db: BTrDB) -> None:
+    def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.arraysize = 1
         """How many rows `fetchmany()` takes when not told."""
-        self._db = db
         self._closed = False
         self._rows: _Rows | None = None
         self._sent: tuple[str, list[str]] = ("", [])
@@ -302,7 +310,7 @@ class Cursor:
 
     def _run(self, statement: str, texts: list[str]) -> _Rows:
         try:
-            rows = _Rows(self._db.query_pages(sqltext.one_text_a_row(statement), texts), wrapped=True)
+            rows = _Rows(self.connection.db.query_pages(sqltext.one_text_a_row(statement), texts), wrapped=True)
         except errors.BadSqlError:
             # A bad statement, or one that cannot stand inside another, such as SHOW: as it is, it tells which.
             pass
@@ -310,7 +318,7 @@ class Cursor:
             self._sent, self._asks_for_names = (statement, texts), True
             return rows
         self._asks_for_names = False
-        return _Rows(self._db.query_pages(statement, texts), wrapped=False)
+        return _Rows(self.connection.db.query_pages(statement, texts), wrapped=False)
 
     # ------------------------------------------------------------ about the result
 
@@ -338,7 +346,7 @@ class Cursor:
 
     def _names_of_no_rows(self) -> tuple[str, ...]:
         statement, texts = self._sent
-        pages = self._db.query_pages(sqltext.one_text_a_row(sqltext.one_empty_row(statement)), texts)
+        pages = self.connection.db.query_pages(sqltext.one_text_a_row(sqltext.one_empty_row(statement)), texts)
         try:
             return _Rows(pages, wrapped=True).columns or ()
         except errors.BadSqlError:

@@ -132,7 +132,8 @@ class Dispatcher(grpc.GenericRpcHandler):  # type: ignore[misc]
 
     def __init__(self, handlers: Handlers, keys: Keys, faults: FaultPlan | None, calls: CallLog | None) -> None:
         self._handlers = handlers
-        self._keys = keys
+        self.keys = keys
+        """Who may call; may be replaced while calls are served."""
         self._faults = faults
         self._calls = calls
         self._by_path = {method.path: self._handler(method) for method in METHODS.values()}
@@ -192,7 +193,7 @@ class Dispatcher(grpc.GenericRpcHandler):  # type: ignore[misc]
 
     def _admit(self, method: Method, raw: Any, context: Any) -> tuple[Call, Any]:
         """Who calls, and with what."""
-        grant = self._keys.identify(context.invocation_metadata() or ())
+        grant = self.keys.identify(context.invocation_metadata() or ())
         if method.name not in self._handlers.unary and method.name not in self._handlers.streams:
             raise StatusError(grpc.StatusCode.UNIMPLEMENTED, f"method {method.name} not implemented")
         call = Call(grant, self.draining, partial(context.send_initial_metadata, ()))

@@ -6,7 +6,7 @@ what a tool must see is the public name. So the description is built anew, in a 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool
@@ -55,7 +55,7 @@ def _rename(message: descriptor_pb2.DescriptorProto, old: str, new: str) -> None
 class _Reflection(reflection.aio.ReflectionServicer):  # type: ignore[misc]
     """Describes the server to those who may call it."""
 
-    def __init__(self, keys: Keys) -> None:
+    def __init__(self, keys: Callable[[], Keys]) -> None:
         names = (SERVICE, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
         super().__init__(names, pool=service_pool())
         self._keys = keys
@@ -63,13 +63,13 @@ class _Reflection(reflection.aio.ReflectionServicer):  # type: ignore[misc]
     async def ServerReflectionInfo(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
         """The only method of the service."""
         try:
-            self._keys.identify(context.invocation_metadata())
+            self._keys().identify(context.invocation_metadata())
         except StatusError as error:
             await context.abort(error.code, error.details)
         async for answer in super().ServerReflectionInfo(requests, context):
             yield answer
 
 
-def add_reflection(server: Any, keys: Keys) -> None:
-    """Let the server describe itself; without a key only where the service itself needs none."""
+def add_reflection(server: Any, keys: Callable[[], Keys]) -> None:
+    """Let the server describe itself to those whom the keys of the moment let in."""
     reflection_pb2_grpc.add_ServerReflectionServicer_to_server(_Reflection(keys), server)

@@ -92,6 +92,11 @@ class DevServer:
         """Process id of our own PostgreSQL."""
         return self._postgres.pid if self._postgres else None
 
+    def change_keys(self, keys: Keys) -> None:
+        """From now on these keys count; calls that were let in go on."""
+        assert self._dispatcher is not None
+        self._dispatcher.keys = keys
+
     async def start(self) -> None:
         """Serve. Raises DevServerError with one sentence if that cannot be."""
         try:
@@ -152,11 +157,12 @@ class DevServer:
         if not self.port:
             raise DevServerError(f"cannot listen on {address}: the address is in use or not of this machine")
         service = Service(database, sql, options.limits, self.endpoint)
-        self._dispatcher = Dispatcher(service.handlers(), options.keys, options.faults, options.calls)
-        server.add_generic_rpc_handlers((self._dispatcher,))
+        dispatcher = Dispatcher(service.handlers(), options.keys, options.faults, options.calls)
+        self._dispatcher = dispatcher
+        server.add_generic_rpc_handlers((dispatcher,))
         checker = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(checker, server)
-        add_reflection(server, options.keys)
+        add_reflection(server, lambda: dispatcher.keys)
         await checker.set(SERVICE, health_pb2.HealthCheckResponse.SERVING)
         await server.start()
         self._stack.push_async_callback(self._stop_serving, server, service, checker)

@@ -3,82 +3,79 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
-import math
+import logging
 import os
 import threading
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
+from airflow.providers.common.sql.hooks.sql import DbApiHook
 
 from airflow_provider_btrdb._airflow import (
     AirflowFailException,
     AirflowNotFoundException,
-    BaseHook,
     Connection,
     airflow_errors,
+    async_mask_secrets,
+    mask_secrets,
 )
 from airflow_provider_btrdb.get_provider_info import CONNECTION_FORM
+from airflow_provider_btrdb.hooks import lineage
+from airflow_provider_btrdb.hooks.clients import Credentials, SharedClients
+from airflow_provider_btrdb.hooks.settings import CONN_TYPE, FIELDS, config_of, secrets_of
+from airflow_provider_btrdb.hooks.sql import StreamsSql
 
 if TYPE_CHECKING:
     from airflow_provider_btrdb.client import AsyncBTrDB, BTrDB, ConnectionConfig, CreateResult, Stream, StreamSet
+    from airflow_provider_btrdb.client.dbapi import Connection as SqlConnection
+    from airflow_provider_btrdb.client.doctor import Diagnosis
     from airflow_provider_btrdb.client.models import StreamSpec
 
-_FORM: Any = CONNECTION_FORM
-_FIELDS: Mapping[str, Any] = _FORM["conn-fields"]
+log = logging.getLogger(__name__)
 
-TLS_PORT = 4411
-PLAIN_PORT = 4410
-
-_SECURITY_FIELDS = ("tls", "ca_bundle", "client_cert", "client_key", "authority", "insecure_api_key")
-
-# Channels are made when first used, never before a fork: the process id is part of the key, and a loop keeps its own.
-_clients: dict[tuple[int, ConnectionConfig], BTrDB] = {}
-_clients_lock = threading.Lock()
-_async_clients: dict[asyncio.AbstractEventLoop, dict[ConnectionConfig, AsyncBTrDB]] = {}
+CHECK_SECONDS = 9.0
+"""The button "Test" waits for at most ten."""
 
 
-def _forget_parent() -> None:
-    """In a forked child: a thread of the parent may have held the lock, and is not there to release it."""
-    global _clients_lock  # noqa: PLW0603 - a lock of another process cannot be released, only replaced
-    _clients_lock = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_forget_parent)
-
-
-class BTrDBHook(BaseHook):
+class BTrDBHook(StreamsSql, DbApiHook):  # type: ignore[misc]  # get_df's parts have narrower types there
     """Talk to BTrDB through the Airflow connection `btrdb_conn_id`.
 
     Making a hook does no I/O. `get_client()` and `get_async_client()` give the connection, shared by all hooks of
-    the process (of the loop, for the asynchronous one); never close it. The calls that BTrDB users know stand here
-    as well, and their errors are Airflow's: AirflowFailException, or BTrDBTransientException where a retry has a
-    chance. Calls on what they return (a stream, a client) raise BTrDB's own errors; make them inside
-    `with BTrDBHook.airflow_errors():` to have those turned too.
+    the process (of the loop, for the asynchronous one); never close it. `get_conn()` gives a PEP 249 connection over
+    it, for SQL on the table `streams`, as all of Airflow's SQL operators use it. When the server refuses the API key,
+    the Airflow connection is read once more, and a changed key goes on where the old one stopped.
+
+    The calls that BTrDB users know stand here as well, and their errors are Airflow's: AirflowFailException, or
+    BTrDBTransientException where a retry has a chance. Calls on what they return (a stream, a client) raise BTrDB's
+    own errors; make them inside `with BTrDBHook.airflow_errors():` to have those turned too. SQL through `run` and
+    its like raises the errors of PEP 249.
     """
 
     airflow_errors = staticmethod(airflow_errors)
 
     conn_name_attr = "btrdb_conn_id"
     default_conn_name = "btrdb_default"
-    conn_type = "btrdb"
+    conn_type = CONN_TYPE
     hook_name = "BTrDB"
+    supports_autocommit = False
+    supports_executemany = False
+    strip_semicolon = True
 
-    def __init__(self, btrdb_conn_id: str = default_conn_name, **_foreign: Any) -> None:
+    def __init__(self, btrdb_conn_id: str = default_conn_name, *, log_sql: bool = True, **_foreign: Any) -> None:
         # Callers such as common-sql hand every extra of the connection to the constructor; they are read from the
-        # connection itself, so whatever comes here besides the id has no meaning.
-        super().__init__()
-        self.btrdb_conn_id = btrdb_conn_id
+        # connection itself, so whatever comes here besides has no meaning.
+        super().__init__(btrdb_conn_id, log_sql=log_sql)
+        self.btrdb_conn_id: str = btrdb_conn_id
+        self._client: tuple[int, BTrDB] | None = None
 
     # ------------------------------------------------------------ the connection form
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
         """The form of Airflow before 3.2; newer ones read the same from the provider's metadata."""
-        behaviour = _FORM["ui-field-behaviour"]
+        behaviour: Any = CONNECTION_FORM["ui-field-behaviour"]
         return {
             "hidden_fields": behaviour["hidden-fields"],
             "relabeling": behaviour["relabeling"],
@@ -94,7 +91,7 @@ class BTrDBHook(BaseHook):
         from wtforms.validators import Optional
 
         fields: dict[str, Any] = {}
-        for name, field in _FIELDS.items():
+        for name, field in FIELDS.items():
             schema = field["schema"]
             about = {"label": lazy_gettext(field["label"]), "description": field["description"]}
             default = schema.get("default")
@@ -105,48 +102,50 @@ class BTrDBHook(BaseHook):
                 fields[name] = kind(**about, default=default, validators=[Optional()], widget=BS3TextFieldWidget())
         return fields
 
-    def test_connection(self) -> tuple[bool, str]:
-        """Behind the button "Test": what the server is, or what is wrong, within the connection's timeouts."""
-        from airflow_provider_btrdb.client import BTrDB
-        from airflow_provider_btrdb.client.errors import BTrDBError
-
+    def test_connection(self) -> tuple[bool, str]:  # type: ignore[override]  # DbApiHook's is unannotated
+        """Behind the button "Test": what the server is, or what is wrong, within ten seconds."""
         try:
-            with BTrDB(self._config(self._connection(), retry_total=0)) as db:
-                info = db.check()
-        except (BTrDBError, AirflowFailException) as error:
+            diagnosis = self.diagnose()
+        except AirflowFailException as error:
             return False, str(error)
-        return True, f"BTrDB {info['majorVersion']}.{info['minorVersion']} (build {info['build']}) answers"
+        return diagnosis.ok, diagnosis.sentence
+
+    def diagnose(self, seconds: float = CHECK_SECONDS) -> Diagnosis:
+        """Look at the way to the server step by step: name, port, TLS, key, version, streams, SQL.
+
+        Never raises for what it finds. Raises AirflowFailException for settings that make no sense.
+        """
+        from airflow_provider_btrdb.client.doctor import diagnose
+
+        with airflow_errors():
+            return diagnose(self._config(), seconds)
 
     # ------------------------------------------------------------ connections
 
     def get_client(self) -> BTrDB:
-        """The connection for synchronous code. Raises AirflowFailException for settings that make no sense."""
-        from airflow_provider_btrdb.client import BTrDB
+        """The connection for synchronous code. Raises AirflowFailException for settings that make no sense.
 
-        with airflow_errors():
-            config = self._config(self._connection())
-            with _clients_lock:
-                key = (os.getpid(), config)
-                if key not in _clients:
-                    _clients[key] = BTrDB(config)
-                return _clients[key]
+        The Airflow connection is read at the first call, and again when the server refuses its key.
+        """
+        if self._client is None or self._client[0] != os.getpid():
+            with airflow_errors():
+                client = _shared.clients.get(self.btrdb_conn_id, self._config())
+            self._client = (os.getpid(), client)
+        return self._client[1]
 
-    def get_conn(self) -> BTrDB:
-        """The same: the name that Airflow gives it."""
-        return self.get_client()
+    def get_conn(self) -> SqlConnection:
+        """A PEP 249 connection over `get_client()`, which it keeps in use until it is closed, and leaves open then."""
+        from airflow_provider_btrdb.client import dbapi
+
+        return dbapi.connect(self.get_client())
 
     async def get_async_client(self) -> AsyncBTrDB:
-        """The connection for the running event loop, as triggers use it. Raises InputError for senseless settings."""
-        from airflow_provider_btrdb.client import AsyncBTrDB
+        """The connection for the running event loop, as triggers use it. Raises InputError for senseless settings.
 
-        connection = await get_async_connection(self.btrdb_conn_id)
-        config = self._config(connection, await get_async_extra_dejson(connection))
-        for loop in [loop for loop in _async_clients if loop.is_closed()]:
-            del _async_clients[loop]
-        clients = _async_clients.setdefault(asyncio.get_running_loop(), {})
-        if config not in clients:
-            clients[config] = AsyncBTrDB(config)
-        return clients[config]
+        The Airflow connection is read at every call.
+        """
+        config = await _async_config(self.btrdb_conn_id)
+        return _shared.of_this_loop().get(self.btrdb_conn_id, config)
 
     # ------------------------------------------------------------ what BTrDB users know
 
@@ -179,7 +178,9 @@ class BTrDBHook(BaseHook):
     ) -> Stream:
         """See `BTrDB.create`."""
         with airflow_errors():
-            return self.get_client().create(uuid, collection, tags, annotations)
+            stream = self.get_client().create(uuid, collection, tags, annotations)
+        self.report_lineage(outputs=[collection])
+        return stream
 
     def create_many(
         self,
@@ -189,7 +190,9 @@ class BTrDBHook(BaseHook):
     ) -> list[CreateResult]:
         """See `BTrDB.create_many`: one result for each specification, in their order."""
         with airflow_errors():
-            return self.get_client().create_many(specs, progress=progress)
+            results = self.get_client().create_many(specs, progress=progress)
+        self.report_lineage(outputs=[result.spec.collection for result in results if result.error is None])
+        return results
 
     def stream_from_uuid(self, uuid: UUID | str) -> Stream:
         """See `BTrDB.stream_from_uuid`."""
@@ -204,7 +207,11 @@ class BTrDBHook(BaseHook):
     ) -> StreamSet:
         """See `BTrDB.streams`."""
         with airflow_errors():
-            return self.get_client().streams(*identifiers, versions=versions, is_collection_prefix=is_collection_prefix)
+            found = self.get_client().streams(
+                *identifiers, versions=versions, is_collection_prefix=is_collection_prefix
+            )
+        self.report_lineage(inputs=[stream.collection for stream in found])
+        return found
 
     def streams_in_collection(
         self,
@@ -215,113 +222,130 @@ class BTrDBHook(BaseHook):
     ) -> list[Stream]:
         """See `BTrDB.streams_in_collection`."""
         with airflow_errors():
-            return self.get_client().streams_in_collection(
+            found = self.get_client().streams_in_collection(
                 *collection, is_collection_prefix=is_collection_prefix, tags=tags, annotations=annotations
             )
+        self.report_lineage(inputs=[stream.collection for stream in found])
+        return found
+
+    def report_lineage(self, *, inputs: Iterable[str] = (), outputs: Iterable[str] = ()) -> None:
+        """Tell Airflow's lineage which collections were read and written; for calls on clients and streams.
+
+        The calls of the hook itself do so already.
+        """
+        lineage.report(self, self.get_client().config.endpoint, inputs=inputs, outputs=outputs)
 
     # ------------------------------------------------------------ settings
 
-    def _connection(self) -> Connection:
+    def _config(self) -> ConnectionConfig:
+        """What the Airflow connection says now. Raises InputError, or AirflowFailException if there is none."""
+        connection = self._found_connection()
+        config = config_of(connection, connection.extra_dejson)
+        mask_secrets(_shared.unmasked(config))
+        return config
+
+    def _found_connection(self) -> Connection:
         try:
-            return self.get_connection(self.btrdb_conn_id)
+            found: Connection = self.get_connection(self.btrdb_conn_id)
+            return found
         except AirflowNotFoundException:
             raise AirflowFailException(
                 f"there is no Airflow connection {self.btrdb_conn_id!r}: add one of type btrdb, for example with "
                 f"airflow connections add {self.btrdb_conn_id} --conn-type btrdb --conn-host HOST --conn-password KEY"
             ) from None
 
-    def _config(
-        self, connection: Connection, extra: Mapping[str, Any] | None = None, **overrides: Any
-    ) -> ConnectionConfig:
-        """The connection's fields -> ConnectionConfig. Raises InputError naming the connection and the field."""
-        from airflow_provider_btrdb.client.errors import InputError
 
-        try:
-            return _config_of(connection, connection.extra_dejson if extra is None else extra, overrides)
-        except InputError as error:
-            raise InputError(f"Airflow connection {self.btrdb_conn_id!r}: {error.message}") from None
+# ---------------------------------------------------------------- shared connections, and keys that change
 
 
-def _config_of(connection: Connection, extra: Mapping[str, Any], overrides: Mapping[str, Any]) -> ConnectionConfig:
-    from airflow_provider_btrdb.client.config import ConnectionConfig, TlsConfig, is_loopback
-    from airflow_provider_btrdb.client.errors import InputError
+class _Shared:
+    """The connections of this process. They are opened when first used, never before a fork."""
 
-    if connection.conn_type != BTrDBHook.conn_type:
-        raise InputError(f"its type is {connection.conn_type!r}, not {BTrDBHook.conn_type!r}")
-    _check_names(extra)
-    if not connection.host:
-        raise InputError("the host is empty; it is the name or address of the BTrDB server")
-    host = connection.host.strip("[]")
-    mode = _text(extra, "tls") or "auto"
-    if mode not in ("auto", "on", "off"):
-        raise InputError(f"tls is {mode!r}; it is auto (TLS unless the host is this machine), on or off")
-    with_tls = mode == "on" or (mode == "auto" and not is_loopback(host))
-    port = connection.port or (TLS_PORT if with_tls else PLAIN_PORT)
-    options: dict[str, Any] = {name: _number(extra, name) for name in _NUMBERS if extra.get(name) not in (None, "")}
-    if "max_message_mb" in options:
-        options["max_message_bytes"] = int(options.pop("max_message_mb") * 2**20)
-    if options.get("max_in_flight", 0.5).is_integer():
-        options["max_in_flight"] = int(options["max_in_flight"])
-    return ConnectionConfig(
-        endpoint=f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
-        api_key=connection.password or None,
-        tls=TlsConfig(**{name: _text(extra, name) for name in ("ca_bundle", "client_cert", "client_key")})
-        if with_tls
-        else None,
-        authority=_text(extra, "authority"),
-        proxy=_text(extra, "proxy") or "environment",
-        insecure_api_key=_switch(extra, "insecure_api_key"),
-        **{**options, **overrides},
-    )
+    def __init__(self) -> None:
+        self.clients: SharedClients[BTrDB] = SharedClients(_open)
+        self._of_loops: dict[asyncio.AbstractEventLoop, SharedClients[AsyncBTrDB]] = {}
+        self._guard = threading.Lock()
+        self._masked: set[str] = set()
+
+    def unmasked(self, config: ConnectionConfig) -> set[str]:
+        """The secrets that Airflow has not been told yet to hide in logs; from now on it has."""
+        with self._guard:
+            secrets = secrets_of(config) - self._masked
+            self._masked |= secrets
+            return secrets
+
+    def of_this_loop(self) -> SharedClients[AsyncBTrDB]:
+        """Those of the running loop; what closed loops left behind is dropped."""
+        with self._guard:
+            for loop in [loop for loop in self._of_loops if loop.is_closed()]:
+                del self._of_loops[loop]
+            return self._of_loops.setdefault(asyncio.get_running_loop(), SharedClients(_open_async))
 
 
-_NUMBERS = ("connect_timeout", "request_timeout", "retry_total", "max_in_flight", "max_rps", "max_message_mb")
+def _open(config: ConnectionConfig, credentials: Credentials) -> BTrDB:
+    from airflow_provider_btrdb.client import BTrDB
+
+    def new_api_key() -> str | None:
+        return credentials.newest({conn_id: _reread(conn_id) for conn_id in sorted(credentials.conn_ids)})
+
+    return BTrDB(config, new_api_key=new_api_key)
 
 
-def _check_names(extra: Mapping[str, Any]) -> None:
-    """Unknown extras are worth a warning; one that looks like a misspelt security setting is refused."""
-    from airflow_provider_btrdb.client.errors import InputError
+def _open_async(config: ConnectionConfig, credentials: Credentials) -> AsyncBTrDB:
+    from airflow_provider_btrdb.client import AsyncBTrDB
 
-    for name in extra:
-        if name in _FIELDS:
-            continue
-        near = difflib.get_close_matches(name, _FIELDS, n=1)
-        if near and near[0] in _SECURITY_FIELDS:
-            raise InputError(f"the extra {name!r} is unknown; did you mean {near[0]!r}?")
-        hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(_FIELDS)}"
-        warnings.warn(f"the extra {name!r} of a btrdb connection is unknown and ignored{hint}", stacklevel=2)
+    reading: asyncio.Task[str | None] | None = None
 
+    async def read() -> str | None:
+        return credentials.newest({conn_id: await _async_reread(conn_id) for conn_id in sorted(credentials.conn_ids)})
 
-def _text(extra: Mapping[str, Any], name: str) -> str | None:
-    from airflow_provider_btrdb.client.errors import InputError
+    async def new_api_key() -> str | None:
+        # Many triggers are refused at once; one reading of the Airflow connection is enough for all of them.
+        nonlocal reading
+        if reading is None or reading.done():
+            reading = asyncio.create_task(read())
+        return await asyncio.shield(reading)
 
-    value = extra.get(name)
-    if value in (None, ""):
-        return None
-    if not isinstance(value, str):
-        raise InputError(f"{name} is {value!r} and must be text")
-    return value
+    return AsyncBTrDB(config, new_api_key=new_api_key)
 
 
-def _number(extra: Mapping[str, Any], name: str) -> float:
-    from airflow_provider_btrdb.client.errors import InputError
-
+def _reread(conn_id: str) -> ConnectionConfig | None:
+    """What the connection says now; None, with a word in the log, if it cannot be read: the key counts as unchanged."""
     try:
-        number = float(extra[name])  # the connection URI form carries numbers as text
-    except (TypeError, ValueError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise InputError(f"{name} is {extra[name]!r} and must be a number")
-    return number
+        return BTrDBHook(conn_id)._config()
+    except Exception:
+        log.warning(_NOT_READ, conn_id, exc_info=True)
+        return None
 
 
-def _switch(extra: Mapping[str, Any], name: str) -> bool:
-    from airflow_provider_btrdb.client.errors import InputError
+async def _async_reread(conn_id: str) -> ConnectionConfig | None:
+    try:
+        return await _async_config(conn_id)
+    except Exception:
+        log.warning(_NOT_READ, conn_id, exc_info=True)
+        return None
 
-    value = extra.get(name)
-    if value is None or isinstance(value, bool):
-        return bool(value)
-    text = str(value).strip().lower()
-    if text not in ("true", "false", "1", "0", ""):
-        raise InputError(f"{name} is {value!r} and must be true or false")
-    return text in ("true", "1")
+
+_NOT_READ = "BTrDB refused the API key, and the Airflow connection %r cannot be read for a newer one"
+
+
+async def _async_config(conn_id: str) -> ConnectionConfig:
+    connection = await get_async_connection(conn_id)
+    config = config_of(connection, await get_async_extra_dejson(connection))
+    if secrets := _shared.unmasked(config):
+        await async_mask_secrets(secrets)
+    return config
+
+
+_shared = _Shared()
+_of_parents: list[_Shared] = []
+"""Connections from before forks: never used, never closed, and kept, because gRPC may not end them in a child."""
+
+
+def _forget_parent() -> None:
+    global _shared  # noqa: PLW0603 - connections of another process, and locks that one held, can only be replaced
+    _of_parents.append(_shared)
+    _shared = _Shared()
+
+
+os.register_at_fork(after_in_child=_forget_parent)

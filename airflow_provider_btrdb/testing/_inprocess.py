@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 if TYPE_CHECKING:
+    from airflow_provider_btrdb.devserver.auth import Keys
     from airflow_provider_btrdb.devserver.dispatch import CallLog
     from airflow_provider_btrdb.devserver.faults import FaultPlan
     from airflow_provider_btrdb.devserver.limits import Limits
@@ -50,6 +51,11 @@ class RunningServer:
         """Where the server keeps its tables; it holds a password."""
         return self._server.dsn
 
+    def change_keys(self, *, api_key: str | None = None, keys: Mapping[str, Any] | Path | str | None = None) -> None:
+        """From now on these keys count, given as to `devserver()`; calls that were let in go on."""
+        self._server.change_keys(_granted(api_key, keys))
+        self.api_key = api_key
+
     def sql_as_owner(self, statement: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Rows of a statement on the server's own tables, for tests that look behind the wire (`%s` for parameters)."""
         import psycopg
@@ -81,7 +87,6 @@ def devserver(
     is switched off. Raises DevServerError (one sentence) if the server cannot start.
     """
     try:
-        from airflow_provider_btrdb.devserver import auth
         from airflow_provider_btrdb.devserver.dispatch import CallLog
         from airflow_provider_btrdb.devserver.faults import FaultPlan
         from airflow_provider_btrdb.devserver.limits import Limits
@@ -90,19 +95,12 @@ def devserver(
         hint = f"{error.name} is not installed; pip install 'airflow-provider-btrdb[devserver]'"
         raise ModuleNotFoundError(hint, name=error.name) from None
 
-    if api_key is not None and keys is not None:
-        raise ValueError("api_key and keys exclude each other")
-    granted = auth.single_key(api_key) if api_key is not None else auth.no_keys()
-    if isinstance(keys, Mapping):
-        granted = auth.parse_keys(keys)
-    elif keys is not None:
-        granted = auth.read_keys(Path(keys))
     options = Options(
         data=None if data is None else Path(data),
         dsn=dsn,
         host=host,
         port=port,
-        keys=granted,
+        keys=_granted(api_key, keys),
         tls=None if tls is None else (Path(tls[0]), Path(tls[1])),
         durability=durability,
         limits=limits or Limits(),
@@ -118,6 +116,18 @@ def devserver(
             yield RunningServer(server, api_key, options.faults, options.calls)
         finally:
             loop.call(server.stop())
+
+
+def _granted(api_key: str | None, keys: Mapping[str, Any] | Path | str | None) -> Keys:
+    from airflow_provider_btrdb.devserver import auth
+
+    if api_key is not None and keys is not None:
+        raise ValueError("api_key and keys exclude each other")
+    if isinstance(keys, Mapping):
+        return auth.parse_keys(keys)
+    if keys is not None:
+        return auth.read_keys(Path(keys))
+    return auth.no_keys() if api_key is None else auth.single_key(api_key)
 
 
 async def _started(make: type[DevServer], options: Options) -> DevServer:

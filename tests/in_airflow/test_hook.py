@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import re
 import socket
 import subprocess
 import sys
+import threading
+import types
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -121,10 +128,85 @@ def test_a_missing_connection_says_how_to_make_one() -> None:
         BTrDBHook("no_such_id").get_client()
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("TLS", "tls"), ("ca-bundel", "ca_bundle"), ("extra__btrdb__tls", "tls"), ("authorit", "authority")],
+)
+def test_a_misspelt_security_setting_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, meant: str) -> None:
+    with pytest.raises(AirflowFailException, match=f"the extra '{name}' is unknown; did you mean '{meant}'"):
+        config_of(monkeypatch, host="localhost", extra={name: "x"})
+
+
 def test_the_legacy_form_equals_the_metadata() -> None:
     behaviour = CONNECTION_FORM["ui-field-behaviour"]
     legacy = BTrDBHook.get_ui_field_behaviour()
     assert {name.replace("_", "-"): value for name, value in legacy.items()} == behaviour
+
+
+def test_the_legacy_widgets_equal_the_metadata(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their libraries come with Airflow 2 only; recorders stand in for the classes, as Airflow 3.0 and 3.1 do it."""
+    made: dict[str, Any] = {}
+
+    class Field:
+        def __init__(self, **about: Any) -> None:
+            self.kind, self.about = type(self).__name__, about
+
+    kinds = {name: type(name, (Field,), {}) for name in ("BooleanField", "IntegerField", "StringField")}
+    modules = {
+        "flask_appbuilder": {},
+        "flask_appbuilder.fieldwidgets": {"BS3TextFieldWidget": object},
+        "flask_babel": {"lazy_gettext": str},
+        "wtforms": kinds,
+        "wtforms.validators": {"Optional": object},
+    }
+    for name, members in modules.items():
+        module = types.ModuleType(name)
+        vars(module).update(members)
+        monkeypatch.setitem(sys.modules, name, module)
+    for name, field in BTrDBHook.get_connection_form_widgets().items():
+        made[name] = (field.kind, field.about["label"], field.about["description"], field.about["default"])
+    kind_of = {"boolean": "BooleanField", "integer": "IntegerField"}
+    assert made == {
+        name: (
+            kind_of.get(field["schema"]["type"] if isinstance(field["schema"]["type"], str) else "", "StringField"),
+            field["label"],
+            field["description"],
+            field["schema"].get("default"),
+        )
+        for name, field in CONNECTION_FORM["conn-fields"].items()
+    }
+
+
+def test_a_connection_from_a_secrets_backend(tmp_path: Path, server: Any) -> None:
+    """The key with characters that a URI must escape, in both forms that a secrets backend may hold."""
+    host, port = server.endpoint.split(":")
+    key = "k/e:y%@?#"
+    uri = f"btrdb://:{quote(key, safe='')}@{host}:{port}/?request_timeout=7&tls=off"
+    extra = {"request_timeout": 7, "tls": "off"}
+    as_json = {"conn_type": "btrdb", "host": host, "port": int(port), "password": key, "extra": extra}
+    (tmp_path / "connections.json").write_text(json.dumps({"as_uri": uri, "as_json": as_json}))
+    script = (
+        "from airflow_provider_btrdb.hooks.btrdb import BTrDBHook\n"
+        "configs = [BTrDBHook(name).get_client().config for name in ('as_uri', 'as_json')]\n"
+        f"assert configs[0] == configs[1] and configs[0].api_key == {key!r}, configs\n"
+        "assert configs[0].request_timeout == 7 and configs[0].tls is None\n"
+        f"assert configs[0].endpoint == {server.endpoint!r}\n"
+        "assert BTrDBHook('as_uri').get_client() is BTrDBHook('as_json').get_client()\n"
+        "print('EQUAL')\n"
+    )
+    backend = {
+        "AIRFLOW__SECRETS__BACKEND": "airflow.secrets.local_filesystem.LocalFilesystemBackend",
+        "AIRFLOW__SECRETS__BACKEND_KWARGS": json.dumps({"connections_file_path": str(tmp_path / "connections.json")}),
+    }
+    run = subprocess.run(
+        [sys.executable, "-c", script],
+        env=os.environ | backend,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert "EQUAL" in run.stdout, run.stderr[-3000:]
 
 
 def test_making_a_hook_asks_nobody_and_swallows_foreign_arguments() -> None:
@@ -133,7 +215,40 @@ def test_making_a_hook_asks_nobody_and_swallows_foreign_arguments() -> None:
 
 
 def test_hooks_of_a_process_share_one_client(connection: str) -> None:
-    assert BTrDBHook().get_client() is BTrDBHook(connection).get_conn()
+    assert BTrDBHook().get_client() is BTrDBHook(connection).get_client()
+
+
+def test_connections_that_say_the_same_share_one_client(connection: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_OTHER", os.environ["AIRFLOW_CONN_BTRDB_DEFAULT"])
+    assert BTrDBHook("other").get_client() is BTrDBHook().get_client()
+    assert BTrDBHook("impatient").get_client() is not BTrDBHook().get_client()
+
+
+def test_threads_that_begin_together_share_one_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    define(monkeypatch, host="localhost", extra={"request_timeout": 3.21})
+    together = threading.Barrier(8)
+
+    def client(_: int) -> Any:
+        hook = BTrDBHook()
+        together.wait()
+        return hook.get_client()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(client, range(8)))) == 1
+
+
+def test_two_loops_at_once_have_a_client_each(connection: str) -> None:
+    together = threading.Barrier(2)
+
+    async def use() -> tuple[Any, int]:
+        db = await BTrDBHook().get_async_client()
+        await asyncio.to_thread(together.wait)
+        return db, (await db.info())["majorVersion"]
+
+    with ThreadPoolExecutor(2) as pool:
+        (one, five), (two, also_five) = pool.map(lambda _: asyncio.run(use()), range(2))
+    assert one is not two
+    assert five == also_five == 5
 
 
 def test_hooks_of_a_loop_share_one_async_client(connection: str) -> None:
@@ -172,7 +287,9 @@ def test_errors_of_the_calls_are_airflows(connection: str, collection: str) -> N
 def test_the_button_test_tells_what_answers(connection: str) -> None:
     ok, message = BTrDBHook().test_connection()
     assert ok
-    assert message.startswith("BTrDB 5.")
+    assert re.fullmatch(
+        r"BTrDB 5\.\d+ \(build \S+\) at 127\.0\.0\.1:\d+ answers; this key may see \d+ streams?; SQL is served", message
+    )
 
 
 def free_port() -> int:
@@ -191,12 +308,22 @@ def test_the_button_test_tells_what_is_wrong(monkeypatch: pytest.MonkeyPatch, se
         return message
 
     wrong_port = free_port()
-    assert f"cannot reach BTrDB at 127.0.0.1:{wrong_port} without TLS" in tried(host=host, port=wrong_port)
+    assert f"127.0.0.1:{wrong_port} refuses the connection" in tried(host=host, port=wrong_port)
     assert "the API key was refused: invalid api key" in tried(host=host, port=int(port), password="wrong-key")
     assert "wants an API key" in tried(host=host, port=int(port))
-    tls = tried(host=host, port=int(port), password="k", extra={"tls": "on"})
-    assert "with TLS (does it listen there, does it speak TLS" in tls
-    assert "cannot reach BTrDB at no-such-host.invalid:4411" in tried(host="no-such-host.invalid")
+    assert "no TLS is spoken there" in tried(host=host, port=int(port), password="k", extra={"tls": "on"})
+    assert "DNS does not know the host 'no-such-host.invalid'" in tried(host="no-such-host.invalid")
+    assert "tls is 'perhaps'" in tried(host=host, extra={"tls": "perhaps"})
+    monkeypatch.delenv("AIRFLOW_CONN_BTRDB_DEFAULT")
+    assert "there is no Airflow connection" in BTrDBHook().test_connection()[1]
+
+
+def test_all_waits_of_the_button_test_are_within_ten_seconds(connection: str, server: Any) -> None:
+    server.calls.clear()
+    BTrDBHook().test_connection()
+    left = [record.seconds_left for record in server.calls.records()]
+    assert len(left) >= 2
+    assert all(seconds is not None and seconds < 10 for seconds in left)
 
 
 def test_a_server_that_is_away_is_worth_a_retry(monkeypatch: pytest.MonkeyPatch) -> None:

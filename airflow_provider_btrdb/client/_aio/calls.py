@@ -81,6 +81,10 @@ class AsyncCalls:
         """See `AsyncLink.close`."""
         await self._link.close()
 
+    def use_key(self, key: str | None) -> None:
+        """See `AsyncLink.use_key`."""
+        self._link.use_key(key)
+
     async def info(self, limit: float | None = None) -> pb.InfoResponse:
         """What the server says of itself. `limit` overrides `request_timeout`."""
         reply: pb.InfoResponse = await self.unary(rpcs.INFO, pb.InfoParams(), limit=limit)

@@ -105,5 +105,9 @@ class AsyncLink:
             return True
         if key == self._api_key:
             return False
-        self._api_key, self.metadata = key, bearer(key)
+        self.use_key(key)
         return True
+
+    def use_key(self, key: str | None) -> None:
+        """The API key of every call from now on."""
+        self._api_key, self.metadata = key, bearer(key)

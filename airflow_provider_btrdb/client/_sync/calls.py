@@ -83,6 +83,10 @@ class Calls:
         """See `Link.close`."""
         self._link.close()
 
+    def use_key(self, key: str | None) -> None:
+        """See `Link.use_key`."""
+        self._link.use_key(key)
+
     def info(self, limit: float | None = None) -> pb.InfoResponse:
         """What the server says of itself. `limit` overrides `request_timeout`."""
         reply: pb.InfoResponse = self.unary(rpcs.INFO, pb.InfoParams(), limit=limit)

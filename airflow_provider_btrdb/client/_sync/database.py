@@ -73,6 +73,10 @@ class BTrDB:
         self._bulk.close()
         self._calls.close()
 
+    def use_api_key(self, api_key: str | None) -> None:
+        """Send this key from the next call on; calls under way end with the one that they have."""
+        self._calls.use_key(api_key)
+
     # ------------------------------------------------------------ the server
 
     def info(self) -> dict[str, Any]:
