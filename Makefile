@@ -9,7 +9,7 @@ WORKERS ?= 2
 # Handed to pytest, as in: make test PYTEST_ARGS='-m "not slow" tests/unit'
 PYTEST_ARGS ?=
 LOCK := UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 \
-	--extra devserver --extra arrow --extra pandas --extra polars --group dev
+	--extra devserver --extra arrow --extra pandas --extra polars --extra openlineage --group dev
 
 .PHONY: help bootstrap demo demo-clean test lint types layers proto sync fresh lock lock-check dist changelog clean
 

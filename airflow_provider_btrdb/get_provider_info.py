@@ -102,7 +102,9 @@ def get_provider_info() -> dict[str, object]:
         "operators": [
             {
                 "integration-name": _INTEGRATION,
-                "python-modules": [f"{package}.operators.{name}" for name in ("streams", "query", "points")],
+                "python-modules": [
+                    f"{package}.operators.{name}" for name in ("connection", "streams", "query", "points")
+                ],
             }
         ],
         "sensors": [{"integration-name": _INTEGRATION, "python-modules": [f"{package}.sensors.streams"]}],

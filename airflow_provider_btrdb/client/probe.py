@@ -99,8 +99,7 @@ def resolve(host: str, clock: Clock) -> list[str]:
     if isinstance(answer, UnicodeError):
         raise Problem(f"{host!r} is no name of a host", lasting=True)
     if isinstance(answer, OSError):
-        unknown = isinstance(answer, socket.gaierror) and answer.errno == socket.EAI_NONAME
-        raise Problem(f"DNS does not know the host {host!r} ({answer.strerror})", lasting=unknown)
+        raise Problem(f"DNS does not know the host {host!r} ({answer.strerror})", lasting=False)
     return list(dict.fromkeys(str(found[4][0]) for found in answer))
 
 

@@ -172,7 +172,7 @@ def test_keys_change_under_a_hundred_waiting_triggers(server: RunningServer) -> 
 
     async def scenario() -> tuple[list[dict[str, Any]], int]:
         waiting = [asyncio.create_task(first_event(waiting_for(f"rotation/{name}"))) for name in names]
-        with server.faults.inject("LookupStreams", Delay(0.05), first=10**6):
+        with server.faults.inject("LookupStreams", Delay(0.05), last=10**6):
             await at_work(server, WAITING)
             for number in (2, 3):
                 # Nothing else runs on this loop between the two, so that no trigger sees one without the other.

@@ -39,6 +39,7 @@ def heavy(names: list[str]) -> set[str]:
 
 
 PLAIN = (
+    "airflow_provider_btrdb.operators.connection",
     "airflow_provider_btrdb.operators.streams",
     "airflow_provider_btrdb.operators.points",
     "airflow_provider_btrdb.operators.query",
