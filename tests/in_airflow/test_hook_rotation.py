@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import json
 import os
 import time
@@ -25,15 +26,19 @@ from airflow_provider_btrdb.triggers.streams import StreamExistsTrigger
 WAITING = 100
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def server() -> Iterator[RunningServer]:
-    """A server of the test's own, whose keys change; not the one that other tests share."""
-    with devserver(api_key="key-1") as running:
+    """A server whose keys change; not the one that other tests share."""
+    with devserver() as running:
         yield running
 
 
-def say(server: RunningServer, key: str, conn_id: str = "btrdb_default", **extra: Any) -> None:
+_tests = itertools.count()
+
+
+def say(server: RunningServer, key: str, conn_id: str = "btrdb_default") -> None:
     """What the Airflow connection says from now on."""
+    extra = {"request_timeout": os.environ["BTRDB_TEST_TIMEOUT"]}
     host, port = server.endpoint.rsplit(":", 1)
     fields = {"conn_type": "btrdb", "host": host, "port": int(port), "password": key, "extra": extra}
     os.environ[f"AIRFLOW_CONN_{conn_id.upper()}"] = json.dumps(fields)
@@ -41,6 +46,9 @@ def say(server: RunningServer, key: str, conn_id: str = "btrdb_default", **extra
 
 @pytest.fixture(autouse=True)
 def connection(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A setting of the test's own, so that its hooks do not share a connection with those of other tests.
+    monkeypatch.setenv("BTRDB_TEST_TIMEOUT", str(30 + next(_tests)))
+    server.change_keys(api_key="key-1")
     for conn_id in ("btrdb_default", "other"):
         monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", "")
         say(server, "key-1", conn_id)
@@ -58,13 +66,13 @@ def channels() -> int:
 def test_a_changed_key_goes_on_where_the_old_one_stopped(server: RunningServer) -> None:
     hook = BTrDBHook()
     db = hook.get_client()
-    assert hook.list_collections() == []
+    assert hook.list_collections("no such prefix") == []
     before = channels()
     server.change_keys(api_key="key-2")
     say(server, "key-2")
-    assert hook.list_collections() == []
+    assert hook.list_collections("no such prefix") == []
     assert hook.get_records("SELECT 1") == [(1,)]
-    assert [result.outcome for result in hook.create_many([{"collection": "c", "name": "x"}])] == ["created"]
+    assert [result.outcome for result in hook.create_many([{"collection": "changed", "name": "x"}])] == ["created"]
     assert BTrDBHook().get_client() is db
     assert channels() == before + 1  # bulk calls have a channel of their own
 
