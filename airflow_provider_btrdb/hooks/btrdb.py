@@ -302,9 +302,12 @@ def _open_async(config: ConnectionConfig, credentials: Credentials) -> AsyncBTrD
     async def new_api_key() -> str | None:
         # Many triggers are refused at once; one reading of the Airflow connection is enough for all of them.
         nonlocal reading
-        if reading is None or reading.done():
-            reading = asyncio.create_task(read())
-        return await asyncio.shield(reading)
+        task = reading = reading or asyncio.create_task(read())
+        try:
+            return await asyncio.shield(task)
+        finally:
+            if reading is task:
+                reading = None
 
     return AsyncBTrDB(config, new_api_key=new_api_key)
 
