@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
+from airflow.providers.common.sql.hooks.lineage import send_sql_hook_lineage
 from airflow.providers.common.sql.hooks.sql import DbApiHook
 
 from airflow_provider_btrdb._airflow import (
@@ -157,7 +158,9 @@ class BTrDBHook(StreamsSql, DbApiHook):  # type: ignore[misc]  # get_df's parts 
     def query(self, stmt: str, params: Sequence[Any] = ()) -> list[dict[str, Any]]:
         """See `BTrDB.query`: the rows of an SQL SELECT on the table `streams`, parameters as $1, $2 ..."""
         with airflow_errors():
-            return self.get_client().query(stmt, params)
+            rows = self.get_client().query(stmt, params)
+        send_sql_hook_lineage(context=self, sql=stmt, sql_parameters=list(params), row_count=len(rows))
+        return rows
 
     def list_collections(self, starts_with: str = "") -> list[str]:
         """See `BTrDB.list_collections`."""
