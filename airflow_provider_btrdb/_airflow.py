@@ -74,10 +74,14 @@ def airflow_errors() -> Iterator[None]:
 
 
 def worth_a_retry(error: BTrDBError) -> bool:
-    """May the task succeed when it is run again? Also where nobody knows why the call failed, as behind a proxy."""
-    from airflow_provider_btrdb.client.errors import ServerError
+    """May the task succeed when it is run again?
 
-    return error.retryable or (isinstance(error, ServerError) and error.server_code is None)
+    Also where nobody knows why the call failed, as behind a proxy, and where the task was killed during the call.
+    """
+    from airflow_provider_btrdb.client.errors import ClientUnusableError, ServerError
+
+    unexplained = isinstance(error, ServerError) and error.server_code is None
+    return error.retryable or unexplained or isinstance(error, ClientUnusableError)
 
 
 def default_deferrable() -> bool:

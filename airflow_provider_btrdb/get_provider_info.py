@@ -103,7 +103,7 @@ def get_provider_info() -> dict[str, object]:
             {
                 "integration-name": _INTEGRATION,
                 "python-modules": [
-                    f"{package}.operators.{name}" for name in ("connection", "streams", "query", "points")
+                    f"{package}.operators.{name}" for name in ("connection", "streams", "query", "points", "audit")
                 ],
             }
         ],

@@ -290,7 +290,8 @@ class WriteResult:
     """What became of one item of a bulk update or insert."""
 
     uuid: UUID
-    outcome: Literal["ok", "failed"]
+    outcome: Literal["ok", "unchanged", "failed"]
+    """"unchanged": the stream was already as an update with `settle` wants it."""
     version: int = 0
     """The new property version of an update, the new version of the data of an insert; 0 if it failed."""
     error: BTrDBError | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from airflow_provider_btrdb.client.codec import from_key_values, request, to_key_values
 from airflow_provider_btrdb.client.errors import InputError
@@ -57,6 +57,16 @@ class Update:
     def changes_annotations(self) -> bool:
         """Is the second of the two calls needed?"""
         return bool(self.annotations or self.remove_annotations)
+
+    def left_to_do(self, descriptor: pb.StreamDescriptor) -> Update | None:
+        """The part of this change that the descriptor does not show yet; None when it shows all of it."""
+        tags_left = self.changes_tags and not self.tags_hold(descriptor)
+        annotations_left = self.changes_annotations and not self.annotations_hold(descriptor)
+        if not (tags_left or annotations_left):
+            return None
+        tags = replace(self, annotations={}, remove_annotations=())
+        annotations = replace(self, tags={}, remove_tags=(), collection=None)
+        return self if tags_left and annotations_left else tags if tags_left else annotations
 
     def tags_request(self, uuid: bytes, expected: int) -> pb.SetStreamTagsParams:
         """Tags and collection; an absent collection stays."""

@@ -69,7 +69,7 @@ class BTrDBHook(StreamsSql, DbApiHook):  # type: ignore[misc]  # get_df's parts 
         # connection itself, so whatever comes here besides has no meaning.
         super().__init__(btrdb_conn_id, log_sql=log_sql)
         self.btrdb_conn_id: str = btrdb_conn_id
-        self._client: tuple[int, BTrDB] | None = None
+        self._client: tuple[object, BTrDB] | None = None
 
     # ------------------------------------------------------------ the connection form
 
@@ -128,10 +128,11 @@ class BTrDBHook(StreamsSql, DbApiHook):  # type: ignore[misc]  # get_df's parts 
 
         The Airflow connection is read at the first call, and again when the server refuses its key.
         """
-        if self._client is None or self._client[0] != os.getpid():
+        era = _shared.clients.era  # another one in a forked child, too
+        if self._client is None or self._client[0] is not era:
             with airflow_errors():
                 client = _shared.clients.get(self.btrdb_conn_id, self._config())
-            self._client = (os.getpid(), client)
+            self._client = (era, client)
         return self._client[1]
 
     def get_conn(self) -> SqlConnection:
@@ -256,6 +257,12 @@ class BTrDBHook(StreamsSql, DbApiHook):  # type: ignore[misc]  # get_df's parts 
                 f"there is no Airflow connection {self.btrdb_conn_id!r}: add one of type btrdb, for example with "
                 f"airflow connections add {self.btrdb_conn_id} --conn-type btrdb --conn-host HOST --conn-password KEY"
             ) from None
+
+
+def end_calls() -> None:
+    """End every call of this process that is under way, for a task that is killed; the next one connects anew."""
+    for client in _shared.clients.drain():
+        client.close()
 
 
 # ---------------------------------------------------------------- shared connections, and keys that change

@@ -69,6 +69,15 @@ class SharedClients(Generic[C]):
         self._make = make
         self._lock = threading.Lock()
         self._all: list[tuple[Credentials, C]] = []
+        self.era = object()
+        """Another one after `drain`: connections of an earlier era are closed."""
+
+    def drain(self) -> list[C]:
+        """Forget all connections and hand them out to be closed; whoever comes next has another opened."""
+        with self._lock:
+            ended = [client for _, client in self._all]
+            self._all, self.era = [], object()
+        return ended
 
     def get(self, conn_id: str, config: ConnectionConfig) -> C:
         """The connection for what the Airflow connection `conn_id` says."""

@@ -1,4 +1,4 @@
-"""Operators that write points."""
+"""Operators that write and remove points."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 
-from airflow_provider_btrdb._airflow import BaseOperator, Context, airflow_errors
-from airflow_provider_btrdb.hooks.task import HasBTrDBHook
+from airflow_provider_btrdb._airflow import AirflowFailException, BaseOperator, Context, airflow_errors, failure
+from airflow_provider_btrdb.hooks.task import HasBTrDBHook, set_label
+from airflow_provider_btrdb.operators.arguments import interval, names
 
 if TYPE_CHECKING:
     from airflow_provider_btrdb.client import MergePolicy, Points, Stream
@@ -25,6 +26,8 @@ class InsertResult(TypedDict):
     """Points sent; the others were stored already, with the same values."""
     missing: int
     """Cells without a value."""
+    outside: int
+    """Points of the files that are not in the interval, and were left out."""
 
 
 class BTrDBInsertOperator(HasBTrDBHook, BaseOperator):
@@ -32,6 +35,18 @@ class BTrDBInsertOperator(HasBTrDBHook, BaseOperator):
 
     All files are read and checked before anything is sent. A stream that already holds all its points of a file is
     left alone, so a repeated task changes nothing, not even the version of the data.
+
+    With `start` and `end` only points with start <= time < end are written. An interval that is missing or empty fails
+    the task for good: in Airflow 3 a DAG scheduled by a bare cron text has start == end; use CronDataIntervalTimetable.
+
+    `write_mode` says what happens to points that are there:
+
+    - "replace_range" removes what the streams hold in the interval, inserts the points of all files, and counts what is
+      there then. Runs of intervals that do not overlap may come in any order, side by side and again. Whoever reads the
+      interval meanwhile may see it empty.
+    - "replace" keeps the new one of two points at one time, "retain" the old one, "equal" both unless they are equal.
+    - "never" keeps every point, so a second try would store points twice: the task fails when it has retries, and for
+      good after a lost reply.
 
     :param files: paths that the worker can read, or one path. (templated)
     :param columns: column name -> stream, as a uuid or `collection/name`; the stream must exist. (templated)
@@ -41,13 +56,23 @@ class BTrDBInsertOperator(HasBTrDBHook, BaseOperator):
     :param missing: texts that stand for no value; these become no points.
     :param skip_lines: lines before the one with the column names.
     :param delimiter: what separates columns.
-    :param merge: what happens at times already taken: "replace", "retain", "equal" or "never" (keep both; after a lost
-        reply the task fails for good, since the points may be stored).
+    :param write_mode: "replace", "replace_range" (needs start and end), "retain", "equal" or "never".
+    :param start: the first time to write, inclusive: RFC 3339 text such as `{{ data_interval_start }}`, an aware
+        datetime, or int nanoseconds. (templated)
+    :param end: the end of the times to write, exclusive. (templated)
     :param btrdb_conn_id: the Airflow connection. (templated)
     :return: :class:`InsertResult`
     """
 
-    template_fields: Sequence[str] = ("files", "columns", "time_columns", "utc_offset_hours", "btrdb_conn_id")
+    template_fields: Sequence[str] = (
+        "files",
+        "columns",
+        "time_columns",
+        "utc_offset_hours",
+        "start",
+        "end",
+        "btrdb_conn_id",
+    )
     template_fields_renderers: ClassVar[dict[str, str]] = {
         "files": "json",
         "columns": "json",
@@ -65,7 +90,9 @@ class BTrDBInsertOperator(HasBTrDBHook, BaseOperator):
         missing: Sequence[str] = ("",),
         skip_lines: int = 0,
         delimiter: str = ",",
-        merge: str = "replace",
+        write_mode: str = "replace",
+        start: Any = None,
+        end: Any = None,
         btrdb_conn_id: str = "btrdb_default",
         **kwargs: Any,
     ) -> None:
@@ -78,18 +105,21 @@ class BTrDBInsertOperator(HasBTrDBHook, BaseOperator):
         self.missing = missing
         self.skip_lines = skip_lines
         self.delimiter = delimiter
-        self.merge = merge
+        self.write_mode = write_mode
+        self.start = start
+        self.end = end
         self.btrdb_conn_id = btrdb_conn_id
 
     def execute(self, context: Context) -> InsertResult:
         """Read the files, then write what is not there yet."""
-        from airflow_provider_btrdb.client import MergePolicy
+        from airflow_provider_btrdb.client.columns import joined_points
         from airflow_provider_btrdb.ingest.tables import read_table
 
         with airflow_errors():
-            paths, columns, policy = self._paths(), self._columns(), MergePolicy.parse(self.merge)
+            paths, columns, policy, within = self._paths(), self._columns(), self._policy(), self._interval()
             how = self._format()
             tables = [read_table(path, columns, how) for path in paths]
+            set_label(context, columns.values())
             streams = dict(zip(columns, self.hook.streams(*columns.values()), strict=True))
             self._check_distinct(streams)
             result: InsertResult = {
@@ -98,13 +128,40 @@ class BTrDBInsertOperator(HasBTrDBHook, BaseOperator):
                 "points": 0,
                 "inserted": 0,
                 "missing": sum(table.missing_cells for table in tables),
+                "outside": 0,
             }
-            for path, table in zip(paths, tables, strict=True):
-                for column, points in table.columns.items():
-                    result["points"] += len(points)
-                    result["inserted"] += self._write(streams[column], points, policy)
-                self.log.info("%s: %d of %d points so far sent", path, result["inserted"], result["points"])
+            for column, stream in streams.items():
+                loads = [table.columns[column] for table in tables]
+                if within is not None:
+                    inside = [points_within(points, *within) for points in loads]
+                    result["outside"] += sum(map(len, loads)) - sum(map(len, inside))
+                    loads = inside
+                result["points"] += sum(map(len, loads))
+                if policy is None and within is not None:
+                    result["inserted"] += self._replace_range(stream, joined_points(loads), *within)
+                elif policy is not None:
+                    result["inserted"] += sum(self._write(stream, points, policy) for points in loads)
+                self.log.info("%s: %d of %d points so far sent", column, result["inserted"], result["points"])
         return result
+
+    def _replace_range(self, stream: Stream, points: Points, start_ns: int, end_ns: int) -> int:
+        """Make the points the only ones of the interval; how many were sent."""
+        from airflow_provider_btrdb.client import MergePolicy
+        from airflow_provider_btrdb.ingest.stored import all_stored, to_store
+
+        wanted = to_store(points, MergePolicy.REPLACE)
+        if stream.count(start_ns, end_ns) == len(wanted) and all_stored(wanted, stream.values_iter(start_ns, end_ns)):
+            return 0
+        stream.delete(start_ns, end_ns)
+        stream.insert(wanted, MergePolicy.REPLACE)
+        held = stream.count(start_ns, end_ns)
+        if held != len(wanted):
+            raise failure(
+                f"stream {stream.uuid} holds {held} points in the interval after {len(wanted)} were put there: "
+                "somebody else writes to it; another try replaces the interval again",
+                retryable=True,
+            )
+        return len(wanted)
 
     def _write(self, stream: Stream, points: Points, policy: MergePolicy) -> int:
         """Insert the points unless the stream holds them all; how many were sent."""
@@ -118,6 +175,27 @@ class BTrDBInsertOperator(HasBTrDBHook, BaseOperator):
             return 0
         stream.insert(points, policy)
         return len(points)
+
+    def _policy(self) -> MergePolicy | None:
+        """The merge policy of the write mode; None for "replace_range"."""
+        from airflow_provider_btrdb.client import MergePolicy
+
+        if self.write_mode == "replace_range":
+            if self.start is None or self.end is None:
+                raise AirflowFailException('write_mode="replace_range" needs start and end: which interval?')
+            return None
+        if self.write_mode not in ("replace", "retain", "equal", "never"):
+            raise AirflowFailException(
+                f"write_mode is {self.write_mode!r}; it is replace, replace_range, retain, equal or never"
+            )
+        if self.write_mode == "never" and self.retries:
+            raise AirflowFailException(
+                f'write_mode="never" with retries={self.retries}: a second try would store points twice; set retries=0'
+            )
+        return MergePolicy.parse(self.write_mode)
+
+    def _interval(self) -> tuple[int, int] | None:
+        return None if self.start is None and self.end is None else interval(self.start, self.end)
 
     def _paths(self) -> list[str]:
         from airflow_provider_btrdb.client.errors import InputError
@@ -155,6 +233,74 @@ class BTrDBInsertOperator(HasBTrDBHook, BaseOperator):
             skip_lines=self.skip_lines,
             delimiter=self.delimiter,
         )
+
+
+class DeleteRangeResult(TypedDict):
+    """What `DeleteRangeOperator` leaves in XCom."""
+
+    streams: int
+    deleted: int
+    """Points that were in the interval."""
+    start_ns: int
+    end_ns: int
+
+
+class DeleteRangeOperator(HasBTrDBHook, BaseOperator):
+    """Remove the points with start <= time < end from streams.
+
+    All streams must exist before any point is removed. A stream without points in the interval is left alone, so a
+    repeated task changes nothing. An interval that is missing or empty fails the task for good: in Airflow 3 a DAG
+    scheduled by a bare cron text has start == end; use CronDataIntervalTimetable.
+
+    :param streams: a uuid or `collection/name`, or a list of them. (templated)
+    :param start: the first time to remove, inclusive: RFC 3339 text such as `{{ data_interval_start }}`, an aware
+        datetime, or int nanoseconds. (templated)
+    :param end: the end of the times to remove, exclusive. (templated)
+    :param btrdb_conn_id: the Airflow connection. (templated)
+    :return: :class:`DeleteRangeResult`
+    """
+
+    template_fields: Sequence[str] = ("streams", "start", "end", "btrdb_conn_id")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"streams": "json"}
+    ui_color = "#f4d9d6"
+
+    def __init__(
+        self,
+        *,
+        streams: str | Sequence[str],
+        start: Any,
+        end: Any,
+        btrdb_conn_id: str = "btrdb_default",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.streams = streams
+        self.start = start
+        self.end = end
+        self.btrdb_conn_id = btrdb_conn_id
+
+    def execute(self, context: Context) -> DeleteRangeResult:
+        """Find the streams, count what is in the interval, remove it."""
+        start_ns, end_ns = interval(self.start, self.end)
+        wanted = list(dict.fromkeys(names(self.streams)))
+        set_label(context, wanted)
+        deleted = 0
+        with airflow_errors():
+            for stream in self.hook.streams(*wanted):
+                held = stream.count(start_ns, end_ns)
+                if held:
+                    stream.delete(start_ns, end_ns)
+                    deleted += held
+                    self.log.info("%s: %d points removed", stream.uuid, held)
+        return {"streams": len(wanted), "deleted": deleted, "start_ns": start_ns, "end_ns": end_ns}
+
+
+def points_within(points: Points, start_ns: int, end_ns: int) -> Points:
+    """Those with start <= time < end, in the same order."""
+    from airflow_provider_btrdb.client import Points
+
+    chosen = (points.times >= start_ns) & (points.times < end_ns)
+    return Points(points.times[chosen], points.values[chosen])
 
 
 def _hours(value: Any) -> float:

@@ -25,33 +25,15 @@ from airflow_provider_btrdb.triggers.streams import StreamExistsTrigger
 
 pytestmark = pytest.mark.usefixtures("connection")
 
-OPERATORS = [
-    CreateStreamOperator(task_id="t", streams=[]),
-    BTrDBInsertOperator(task_id="t", files="f", columns={}, time_columns="t"),
-    BTrDBQueryOperator(task_id="t", sql="SELECT 1"),
-    StreamExistsSensor(task_id="t", stream="a/b"),
-]
-
-
-@pytest.mark.parametrize("operator", OPERATORS, ids=lambda operator: type(operator).__name__)
-def test_every_operator_is_configured_as_airflow_expects(operator: Any) -> None:
-    cls = type(operator)
-    assert isinstance(cls.template_fields, tuple)
-    assert {"btrdb_conn_id"} <= set(cls.template_fields)
-    assert all(hasattr(operator, name) for name in cls.template_fields)
-    assert set(cls.template_fields_renderers) <= set(cls.template_fields)
-    assert operator.btrdb_conn_id == "btrdb_default"
-
-
 # ---------------------------------------------------------------- CreateStreamOperator
 
 
 def test_create_makes_what_is_missing_and_can_be_repeated(db: BTrDB, collection: str) -> None:
     rows = [{"collection": collection, "name": f"s{number}", "unit": "V"} for number in range(200)]
     result = CreateStreamOperator(task_id="t", streams=rows).execute({})
-    assert result == {"streams": 200, "created": 200, "existed": 0}
+    assert result == {"streams": 200, "created": 200, "existed": 0, "updated": 0}
     again = CreateStreamOperator(task_id="t", streams=[*rows, {"collection": collection, "name": "new"}]).execute({})
-    assert again == {"streams": 201, "created": 1, "existed": 200}
+    assert again == {"streams": 201, "created": 1, "existed": 200, "updated": 0}
     assert {stream.uuid for stream in db.streams_in_collection(collection)} == {
         derived_uuid(collection, name) for name in [*(row["name"] for row in rows), "new"]
     }
@@ -182,7 +164,7 @@ def streams(db: BTrDB, collection: str) -> Any:
 
 
 def test_insert_loads_columns_and_a_repeat_changes_nothing(streams: Any, table: Path, collection: str) -> None:
-    expected = {"files": 1, "streams": 2, "points": 3, "inserted": 3, "missing": 1}
+    expected = {"files": 1, "streams": 2, "points": 3, "inserted": 3, "missing": 1, "outside": 0}
     assert insert(table, collection).execute({}) == expected
     hour = 3_600_000_000_000
     midnight = 1_580_515_200_000_000_000 + 9 * hour  # 2020-02-01T00:00 at UTC-9
@@ -215,7 +197,7 @@ def test_insert_mends_a_changed_point(streams: Any, table: Path, collection: str
         (None, {"columns": ["a"]}, "must map column names to streams"),
         (None, {"utc_offset_hours": "nine"}, "utc_offset_hours is 'nine'"),
         (None, {"delimiter": ";;"}, "delimiter is ';;'"),
-        (None, {"merge": "sometimes"}, "merge policy 'sometimes' is unknown; known are never, equal, retain, replace"),
+        (None, {"write_mode": "sometimes"}, "write_mode is 'sometimes'; it is replace, replace_range, retain, equal"),
     ],
 )
 def test_a_bad_table_changes_nothing(
@@ -251,7 +233,7 @@ def test_a_lost_reply_of_never_is_never_retried(server: Any, streams: Any, table
         server.faults.inject("Insert", LoseReply()) as fault,
         pytest.raises(AirflowFailException, match="0 of 2 points are certainly stored"),
     ):
-        insert(table, collection, merge="never").execute({})
+        insert(table, collection, write_mode="never").execute({})
     assert fault.fired == 1
     assert streams.counts() == [2, 0]
 

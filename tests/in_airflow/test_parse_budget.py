@@ -43,6 +43,7 @@ PLAIN = (
     "airflow_provider_btrdb.operators.streams",
     "airflow_provider_btrdb.operators.points",
     "airflow_provider_btrdb.operators.query",
+    "airflow_provider_btrdb.operators.audit",
     "airflow_provider_btrdb.sensors.streams",
     "airflow_provider_btrdb.triggers.streams",
 )

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any
 from uuid import UUID
 
-from airflow_provider_btrdb.client import bulk, codec, creates, identity, lookups, rpcs, writes
+from airflow_provider_btrdb.client import bulk, codec, creates, identity, lookups, questions, rpcs, writes
 from airflow_provider_btrdb.client._aio.calls import AsyncCalls
 from airflow_provider_btrdb.client._aio.stream import AsyncStream
 from airflow_provider_btrdb.client._aio.streamset import AsyncStreamSet
@@ -156,11 +156,16 @@ class AsyncBTrDB:
         self,
         items: Iterable[tuple[AsyncStream | UUID | str, Mapping[str, Any]]],
         *,
+        settle: bool = False,
         progress: Progress | None = None,
         seconds: float | None = None,
     ) -> list[WriteResult]:
-        """`Stream.update` for many: pairs of a stream and the arguments of its update. Results in the order given."""
-        return await self._bulk.run(writes.update_many(items, progress, seconds))
+        """`Stream.update` for many: pairs of a stream and the arguments of its update. Results in the order given.
+
+        With `settle` every stream is read first: one that already is as wanted is "unchanged", and one that somebody
+        else changes in between is read and changed again, a few times.
+        """
+        return await self._bulk.run(writes.update_many(items, progress, seconds, settle=settle))
 
     async def insert_many(
         self,
@@ -245,6 +250,10 @@ class AsyncBTrDB:
                 for count in await self._calls.listing(rpcs.LOOKUP_STREAMS, request, lambda page: [len(page.results)])
             ]
         )
+
+    async def ask_many(self, asked: Iterable[questions.Question]) -> questions.Answers:
+        """Answers to many questions of `client.questions` with few calls; equal questions are asked once."""
+        return await self._bulk.run(questions.ask_many(asked))
 
     # ------------------------------------------------------------ metadata
 

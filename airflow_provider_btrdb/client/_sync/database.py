@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any
 from uuid import UUID
 
-from airflow_provider_btrdb.client import bulk, codec, creates, identity, lookups, rpcs, writes
+from airflow_provider_btrdb.client import bulk, codec, creates, identity, lookups, questions, rpcs, writes
 from airflow_provider_btrdb.client._sync.calls import Calls
 from airflow_provider_btrdb.client._sync.stream import Stream
 from airflow_provider_btrdb.client._sync.streamset import StreamSet
@@ -158,11 +158,16 @@ class BTrDB:
         self,
         items: Iterable[tuple[Stream | UUID | str, Mapping[str, Any]]],
         *,
+        settle: bool = False,
         progress: Progress | None = None,
         seconds: float | None = None,
     ) -> list[WriteResult]:
-        """`Stream.update` for many: pairs of a stream and the arguments of its update. Results in the order given."""
-        return self._bulk.run(writes.update_many(items, progress, seconds))
+        """`Stream.update` for many: pairs of a stream and the arguments of its update. Results in the order given.
+
+        With `settle` every stream is read first: one that already is as wanted is "unchanged", and one that somebody
+        else changes in between is read and changed again, a few times.
+        """
+        return self._bulk.run(writes.update_many(items, progress, seconds, settle=settle))
 
     def insert_many(
         self,
@@ -243,6 +248,10 @@ class BTrDB:
                 for count in self._calls.listing(rpcs.LOOKUP_STREAMS, request, lambda page: [len(page.results)])
             ]
         )
+
+    def ask_many(self, asked: Iterable[questions.Question]) -> questions.Answers:
+        """Answers to many questions of `client.questions` with few calls; equal questions are asked once."""
+        return self._bulk.run(questions.ask_many(asked))
 
     # ------------------------------------------------------------ metadata
 

@@ -1,0 +1,1 @@
+"""Taking things out of BTrDB into files."""
