@@ -279,6 +279,10 @@ class VersionNotAvailableError(BTrDBError):
     code = Code.VERSION_NOT_AVAILABLE
 
 
+class FuturePointError(BTrDBError):
+    """A stream's newest point lies in the future, so that its age says nothing: a wrong clock or a wrong insert."""
+
+
 class PartialUpdateError(BTrDBError):
     """An update of tags and annotations stopped between its two calls; `done` names the half that was done.
 

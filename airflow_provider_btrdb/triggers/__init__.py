@@ -1,1 +1,1 @@
-"""The asyncio halves of the sensors, run by the triggerer."""
+"""The asyncio halves of the sensors, run by the triggerer, and the triggers of asset watchers."""

@@ -4,86 +4,96 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+from typing import Any, ClassVar
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from airflow_provider_btrdb._airflow import worth_a_retry
+from airflow_provider_btrdb.triggers.conditions import Condition, NewestYounger, StreamsExist, VersionPast
+from airflow_provider_btrdb.triggers.poller import poller_for
 
-class StreamExistsTrigger(BaseTrigger):
-    """Fires when the condition of a `StreamExistsSensor` holds; see there for the arguments.
 
-    Events are `{"status": "success", "found": int}`, `{"status": "timeout", "message": str}` once `end_time` (seconds
-    since 1970) is past, or `{"status": "error", "message": str}`. A server that is away for a while is waited for.
+class StreamTrigger(BaseTrigger):
+    """Fires when a condition holds; the arguments besides the three named are the condition's.
+
+    Events are `{"status": "success", ...}` with the sensor's result, `{"status": "timeout", "message": str}` once
+    `end_time` (seconds since 1970) is past, or `{"status": "error", "message": str}`. A server that is away for a while
+    is waited for. All triggers of one connection and interval are served by one poll; the first look comes after one
+    to two intervals, the last one at `end_time`. There is nothing to end outside of the triggerer, so a trigger that is
+    cancelled just leaves the poll.
     """
 
-    def __init__(
-        self,
-        *,
-        streams: Sequence[str],
-        collection: str | None,
-        tags: Mapping[str, str | None] | None,
-        annotations: Mapping[str, str | None] | None,
-        min_count: int,
-        btrdb_conn_id: str,
-        poll_interval: float,
-        end_time: float,
-    ) -> None:
+    condition_type: ClassVar[Any]
+
+    def __init__(self, *, btrdb_conn_id: str, poll_interval: float, end_time: float, **condition: Any) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow leaves it unannotated
-        self.streams = list(streams)
-        self.collection = collection
-        self.tags = tags
-        self.annotations = annotations
-        self.min_count = min_count
+        self.condition: Condition = self.condition_type(**condition)
         self.btrdb_conn_id = btrdb_conn_id
         self.poll_interval = poll_interval
         self.end_time = end_time
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """The class and its arguments, as JSON can carry them."""
-        return (
-            "airflow_provider_btrdb.triggers.streams.StreamExistsTrigger",
-            {
-                "streams": self.streams,
-                "collection": self.collection,
-                "tags": self.tags,
-                "annotations": self.annotations,
-                "min_count": self.min_count,
-                "btrdb_conn_id": self.btrdb_conn_id,
-                "poll_interval": self.poll_interval,
-                "end_time": self.end_time,
-            },
-        )
+        condition: Any = self.condition
+        return f"{type(self).__module__}.{type(self).__name__}", {
+            **asdict(condition),
+            "btrdb_conn_id": self.btrdb_conn_id,
+            "poll_interval": self.poll_interval,
+            "end_time": self.end_time,
+        }
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Look once per interval. The sensor has just looked, so the first look comes after one interval."""
-        from airflow_provider_btrdb.client.errors import BTrDBError
-        from airflow_provider_btrdb.hooks.btrdb import BTrDBHook
+        """One event, then the end."""
+        try:
+            yield TriggerEvent(await self._outcome())
+        except Exception as error:  # an event tells the task; an exception here would only kill the trigger
+            self.log.exception("the trigger failed")
+            yield TriggerEvent({"status": "error", "message": f"{type(error).__name__}: {error}"})
 
-        while (left := self.end_time - time.time()) > 0:
-            await asyncio.sleep(min(self.poll_interval, left))
+    async def _outcome(self) -> dict[str, Any]:
+        from airflow_provider_btrdb.client.errors import BTrDBError
+
+        clock = asyncio.get_running_loop().time
+        end = clock() + self.end_time - time.time()
+        ready = clock() + self.poll_interval
+        poller, questions = poller_for(self.btrdb_conn_id, self.poll_interval), self.condition.questions()
+        while clock() < end:
+            look = poller.ask(questions, not_before=ready, no_later=end)
             try:
-                async with asyncio.timeout(max(self.end_time - time.time(), self.poll_interval)):
-                    found = await self._found(await BTrDBHook(self.btrdb_conn_id).get_async_client())
+                # A look that began in time may end later, but not much.
+                answers = await asyncio.wait_for(look, end + self.poll_interval - clock())
             except TimeoutError:
                 break
+            try:
+                if isinstance(answers, Exception):
+                    raise answers.with_traceback(None)
+                result = self.condition.verdict(answers)
             except BTrDBError as error:
-                if not error.retryable:
-                    yield TriggerEvent({"status": "error", "message": str(error)})
-                    return
+                if not worth_a_retry(error):
+                    return {"status": "error", "message": str(error)}
                 self.log.warning("BTrDB does not answer, waiting goes on: %s", error)
-                continue
-            except Exception as error:  # an event tells the task; an exception here would only kill the trigger
-                self.log.exception("the trigger failed")
-                yield TriggerEvent({"status": "error", "message": f"{type(error).__name__}: {error}"})
-                return
-            if found is not None:
-                yield TriggerEvent({"status": "success", "found": found})
-                return
-        yield TriggerEvent({"status": "timeout", "message": "the streams did not appear in time"})
+                result = None
+            if result is not None:
+                return {"status": "success", **result}
+            ready = clock()
+        return {"status": "timeout", "message": "what was waited for did not come in time"}
 
-    async def _found(self, db: Any) -> int | None:
-        if self.streams:
-            return None if await db.missing(self.streams) else len(self.streams)
-        count: int = await db.count_streams(self.collection, tags=self.tags, annotations=self.annotations)
-        return count if count >= self.min_count else None
+
+class StreamExistsTrigger(StreamTrigger):
+    """The asyncio half of `StreamExistsSensor`."""
+
+    condition_type = StreamsExist
+
+
+class StreamVersionTrigger(StreamTrigger):
+    """The asyncio half of `StreamVersionSensor`."""
+
+    condition_type = VersionPast
+
+
+class StreamFreshnessTrigger(StreamTrigger):
+    """The asyncio half of `StreamFreshnessSensor`."""
+
+    condition_type = NewestYounger

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-import importlib
 import json
-import time
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, AirflowSensorTimeout, AirflowSkipException, TaskDeferred
-from airflow.triggers.base import TriggerEvent
+from airflow.providers.common.compat.sdk import DAG
 
 from airflow_provider_btrdb._airflow import AirflowFailException, BTrDBTransientException
 from airflow_provider_btrdb.client import BTrDB, derived_uuid
 from airflow_provider_btrdb.operators.points import BTrDBInsertOperator
 from airflow_provider_btrdb.operators.query import BTrDBQueryOperator
 from airflow_provider_btrdb.operators.streams import CreateStreamOperator
-from airflow_provider_btrdb.sensors.streams import StreamExistsSensor
 from airflow_provider_btrdb.testing.faults import Answer, LoseReply, Refuse
-from airflow_provider_btrdb.triggers.streams import StreamExistsTrigger
 
 pytestmark = pytest.mark.usefixtures("connection")
 
@@ -257,152 +251,3 @@ def test_a_passing_failure_of_replace_is_worth_a_retry(
 def test_an_unreadable_file_is_named(streams: Any, tmp_path: Path, collection: str) -> None:
     with pytest.raises(AirflowFailException, match=r"absent\.csv cannot be read: No such file or directory"):
         insert(tmp_path / "absent.csv", collection).execute({})
-
-
-# ---------------------------------------------------------------- StreamExistsSensor and its trigger
-
-
-def test_the_sensor_looks_for_names_and_for_counts(db: BTrDB, collection: str) -> None:
-    def found(**arguments: Any) -> Any:
-        answer = StreamExistsSensor(task_id="t", **arguments).poke({})
-        return answer.xcom_value if answer.is_done else None
-
-    assert found(stream=f"{collection}/x") is None
-    assert found(collection=collection) is None
-    stream = db.create(uuid4(), collection, {"name": "x"}, {"k": "v"})
-    assert found(stream=f"{collection}/x") == {"found": 1}
-    assert found(stream=[f"{collection}/x", str(stream.uuid)]) == {"found": 2}
-    assert found(stream=[f"{collection}/x", f"{collection}/y"]) is None
-    assert found(collection=collection) == {"found": 1}
-    assert found(collection=collection, min_count="2") is None
-    assert found(collection=collection, annotations={"k": "w"}) is None
-    assert found(collection=collection, tags={"name": "x"}, annotations={"k": None}) == {"found": 1}
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        {},
-        {"stream": "a/b", "collection": "a"},
-        {"stream": []},
-        {"stream": "a/b", "min_count": 2},
-        {"stream": "a/b", "tags": {"name": "b"}},
-        {"collection": "a", "min_count": "many"},
-        {"stream": "neither"},
-    ],
-)
-def test_the_sensor_must_know_what_to_wait_for(arguments: dict[str, Any]) -> None:
-    with pytest.raises(AirflowFailException):
-        StreamExistsSensor(task_id="t", **arguments).poke({})
-
-
-def trigger_for(**arguments: Any) -> StreamExistsTrigger:
-    """As the triggerer makes it: serialized, imported, constructed, all through JSON."""
-    given = {"streams": [], "collection": None, "tags": None, "annotations": None, "min_count": 1}
-    given |= {"btrdb_conn_id": "btrdb_default", "poll_interval": 0.05, "end_time": time.time() + 60}
-    path, kwargs = StreamExistsTrigger(**{**given, **arguments}).serialize()
-    module, name = path.rsplit(".", 1)
-    return getattr(importlib.import_module(module), name)(**json.loads(json.dumps(kwargs)))
-
-
-async def first_event(trigger: StreamExistsTrigger) -> TriggerEvent:
-    async with asyncio.timeout(30):
-        return await anext(aiter(trigger.run()))
-
-
-def test_the_trigger_fires_once_the_streams_are_there(db: BTrDB, collection: str) -> None:
-    async def create_later() -> tuple[TriggerEvent, TriggerEvent]:
-        by_name = asyncio.create_task(first_event(trigger_for(streams=[f"{collection}/x"])))
-        by_count = asyncio.create_task(first_event(trigger_for(collection=collection, min_count=2)))
-        await asyncio.sleep(0.3)
-        assert not by_name.done()
-        await asyncio.to_thread(db.create, uuid4(), collection, {"name": "x"})
-        named = await by_name
-        assert not by_count.done()
-        await asyncio.to_thread(db.create, uuid4(), collection, {"name": "y"})
-        return named, await by_count
-
-    named, counted = asyncio.run(create_later())
-    assert named.payload == {"status": "success", "found": 1}
-    assert counted.payload == {"status": "success", "found": 2}
-
-
-def test_the_trigger_tells_permanent_errors(monkeypatch: pytest.MonkeyPatch, server: Any) -> None:
-    host, port = server.endpoint.split(":")
-    text = json.dumps({"conn_type": "btrdb", "host": host, "port": int(port), "password": "wrong"})
-    monkeypatch.setenv("AIRFLOW_CONN_BTRDB_DEFAULT", text)
-    event = asyncio.run(first_event(trigger_for(collection="")))
-    assert event.payload["status"] == "error"
-    assert "the API key was refused" in event.payload["message"]
-
-
-def test_the_trigger_lives_through_an_outage(
-    monkeypatch: pytest.MonkeyPatch, server: Any, db: BTrDB, collection: str
-) -> None:
-    db.create(uuid4(), collection, {"name": "x"})
-    host, port = server.endpoint.split(":")
-    extra = {"retry_total": 0}
-    text = json.dumps(
-        {"conn_type": "btrdb", "host": host, "port": int(port), "password": server.api_key, "extra": extra}
-    )
-    monkeypatch.setenv("AIRFLOW_CONN_BTRDB_DEFAULT", text)
-    with server.faults.inject("LookupStreams", Refuse(), first=1, last=3) as fault:
-        event = asyncio.run(first_event(trigger_for(collection=collection)))
-    assert (event.payload, fault.fired) == ({"status": "success", "found": 1}, 3)
-
-
-def test_a_poking_sensor_lives_through_an_outage_too(
-    monkeypatch: pytest.MonkeyPatch, server: Any, db: BTrDB, collection: str
-) -> None:
-    db.create(uuid4(), collection, {"name": "x"})
-    host, port = server.endpoint.split(":")
-    connection = {"conn_type": "btrdb", "host": host, "port": int(port), "password": server.api_key}
-    monkeypatch.setenv("AIRFLOW_CONN_BTRDB_DEFAULT", json.dumps({**connection, "extra": {"retry_total": 0}}))
-    sensor = StreamExistsSensor(task_id="t", collection=collection)
-    with server.faults.inject("LookupStreams", Refuse(), first=1, last=1) as fault:
-        assert not sensor.poke({}).is_done
-        assert sensor.poke({}).is_done
-    assert fault.fired == 1
-
-
-def test_the_trigger_ends_in_time(collection: str) -> None:
-    event = asyncio.run(first_event(trigger_for(collection=collection, end_time=time.time() + 0.3)))
-    assert event.payload["status"] == "timeout"
-    with pytest.raises(AirflowSensorTimeout):
-        StreamExistsSensor(task_id="t", stream="a/b").execute_complete({}, event.payload)
-
-
-def test_soft_fail_skips_in_every_mode() -> None:
-    for deferrable in (False, True):
-        sensor = StreamExistsSensor(task_id="t", stream="neither", soft_fail=True, deferrable=deferrable)
-        with pytest.raises(AirflowSkipException):
-            sensor.execute({})
-
-
-@pytest.mark.parametrize("event", [None, {}, {"status": "success"}, {"status": "success", "found": "1"}, "success"])
-def test_a_malformed_event_fails_the_task(event: Any) -> None:
-    with pytest.raises(AirflowFailException, match="unknown shape"):
-        StreamExistsSensor(task_id="t", stream="a/b").execute_complete({}, event)
-
-
-def test_events_end_the_sensor() -> None:
-    sensor = StreamExistsSensor(task_id="t", stream="a/b")
-    assert sensor.execute_complete({}, {"status": "success", "found": 3}) == {"found": 3}
-    with pytest.raises(AirflowFailException, match="the reason"):
-        sensor.execute_complete({}, {"status": "error", "message": "the reason"})
-
-
-def test_a_deferrable_sensor_looks_before_it_defers(db: BTrDB, collection: str) -> None:
-    arguments = {"collection": collection, "tags": {"name": "x"}, "annotations": {"k": None}, "min_count": 2}
-    sensor = StreamExistsSensor(task_id="t", **arguments, deferrable=True, poke_interval=7, timeout=77)
-    before = time.time()
-    with pytest.raises(TaskDeferred) as caught:
-        sensor.execute({})
-    assert caught.value.method_name == "execute_complete"
-    assert caught.value.timeout.total_seconds() >= 77
-    _, kwargs = caught.value.trigger.serialize()
-    assert before + 77 <= kwargs.pop("end_time") <= time.time() + 77
-    assert kwargs == {"streams": [], **arguments, "btrdb_conn_id": "btrdb_default", "poll_interval": 7}
-    for unit in "VA":
-        db.create(uuid4(), collection, {"name": "x", "unit": unit}, {"k": "v"})
-    assert sensor.execute({}) == {"found": 2}
