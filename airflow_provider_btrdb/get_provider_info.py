@@ -91,6 +91,12 @@ CONNECTION_FORM = {
 def get_provider_info() -> dict[str, object]:
     """The provider's description, in the shape of Airflow's `provider_info.schema.json`."""
     package = "airflow_provider_btrdb"
+    uris = {
+        "schemes": ["btrdb"],
+        "handler": f"{package}.assets.streams.sanitize_uri",
+        "factory": f"{package}.assets.streams.create_asset",
+        "to_openlineage_converter": f"{package}.assets.streams.convert_asset_to_openlineage",
+    }
     return {
         "package-name": "airflow-provider-btrdb",
         "name": "BTrDB",
@@ -109,7 +115,14 @@ def get_provider_info() -> dict[str, object]:
         ],
         "sensors": [{"integration-name": _INTEGRATION, "python-modules": [f"{package}.sensors.streams"]}],
         "hooks": [{"integration-name": _INTEGRATION, "python-modules": [f"{package}.hooks.btrdb"]}],
-        "triggers": [{"integration-name": _INTEGRATION, "python-modules": [f"{package}.triggers.streams"]}],
+        "triggers": [
+            {
+                "integration-name": _INTEGRATION,
+                "python-modules": [f"{package}.triggers.{name}" for name in ("streams", "events")],
+            }
+        ],
+        "asset-uris": [uris],
+        "dataset-uris": [uris],  # the name that Airflow 2 knows
         "connection-types": [
             {
                 "connection-type": "btrdb",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 from airflow_provider_btrdb._airflow import AirflowFailException, BaseOperator, Context, airflow_errors, failure
 from airflow_provider_btrdb.hooks.task import HasBTrDBHook, set_label
 from airflow_provider_btrdb.operators.arguments import interval, names
+from airflow_provider_btrdb.operators.emitting import aliases, emit
 
 if TYPE_CHECKING:
     from airflow_provider_btrdb.client import MergePolicy, Points, Stream
@@ -60,6 +61,9 @@ class BTrDBInsertOperator(HasBTrDBHook, BaseOperator):
     :param start: the first time to write, inclusive: RFC 3339 text such as `{{ data_interval_start }}`, an aware
         datetime, or int nanoseconds. (templated)
     :param end: the end of the times to write, exclusive. (templated)
+    :param emit_asset: make an asset event for each of the streams (of more than 100, for each of their collections),
+        through the AssetAlias among the task's outlets; also when all points were stored already, since an earlier try
+        may have stored them and ended before its events were made.
     :param btrdb_conn_id: the Airflow connection. (templated)
     :return: :class:`InsertResult`
     """
@@ -93,6 +97,7 @@ class BTrDBInsertOperator(HasBTrDBHook, BaseOperator):
         write_mode: str = "replace",
         start: Any = None,
         end: Any = None,
+        emit_asset: bool = False,
         btrdb_conn_id: str = "btrdb_default",
         **kwargs: Any,
     ) -> None:
@@ -108,6 +113,7 @@ class BTrDBInsertOperator(HasBTrDBHook, BaseOperator):
         self.write_mode = write_mode
         self.start = start
         self.end = end
+        self.emit_asset = emit_asset
         self.btrdb_conn_id = btrdb_conn_id
 
     def execute(self, context: Context) -> InsertResult:
@@ -118,6 +124,8 @@ class BTrDBInsertOperator(HasBTrDBHook, BaseOperator):
         with airflow_errors():
             paths, columns, policy, within = self._paths(), self._columns(), self._policy(), self._interval()
             how = self._format()
+            if self.emit_asset:
+                aliases(self.outlets)
             tables = [read_table(path, columns, how) for path in paths]
             set_label(context, columns.values())
             streams = dict(zip(columns, self.hook.streams(*columns.values()), strict=True))
@@ -142,6 +150,8 @@ class BTrDBInsertOperator(HasBTrDBHook, BaseOperator):
                 elif policy is not None:
                     result["inserted"] += sum(self._write(stream, points, policy) for points in loads)
                 self.log.info("%s: %d of %d points so far sent", column, result["inserted"], result["points"])
+            if self.emit_asset:
+                emit(context, self.outlets, self.hook.get_client(), streams.values(), result)
         return result
 
     def _replace_range(self, stream: Stream, points: Points, start_ns: int, end_ns: int) -> int:
@@ -256,6 +266,8 @@ class DeleteRangeOperator(HasBTrDBHook, BaseOperator):
     :param start: the first time to remove, inclusive: RFC 3339 text such as `{{ data_interval_start }}`, an aware
         datetime, or int nanoseconds. (templated)
     :param end: the end of the times to remove, exclusive. (templated)
+    :param emit_asset: make an asset event for each of the streams (of more than 100, for each of their collections),
+        through the AssetAlias among the task's outlets.
     :param btrdb_conn_id: the Airflow connection. (templated)
     :return: :class:`DeleteRangeResult`
     """
@@ -270,6 +282,7 @@ class DeleteRangeOperator(HasBTrDBHook, BaseOperator):
         streams: str | Sequence[str],
         start: Any,
         end: Any,
+        emit_asset: bool = False,
         btrdb_conn_id: str = "btrdb_default",
         **kwargs: Any,
     ) -> None:
@@ -277,6 +290,7 @@ class DeleteRangeOperator(HasBTrDBHook, BaseOperator):
         self.streams = streams
         self.start = start
         self.end = end
+        self.emit_asset = emit_asset
         self.btrdb_conn_id = btrdb_conn_id
 
     def execute(self, context: Context) -> DeleteRangeResult:
@@ -284,15 +298,23 @@ class DeleteRangeOperator(HasBTrDBHook, BaseOperator):
         start_ns, end_ns = interval(self.start, self.end)
         wanted = list(dict.fromkeys(names(self.streams)))
         set_label(context, wanted)
+        if self.emit_asset:
+            aliases(self.outlets)
         deleted = 0
         with airflow_errors():
-            for stream in self.hook.streams(*wanted):
+            streams = self.hook.streams(*wanted)
+            for stream in streams:
                 held = stream.count(start_ns, end_ns)
                 if held:
                     stream.delete(start_ns, end_ns)
                     deleted += held
                     self.log.info("%s: %d points removed", stream.uuid, held)
-        return {"streams": len(wanted), "deleted": deleted, "start_ns": start_ns, "end_ns": end_ns}
+        result: DeleteRangeResult = {
+            "streams": len(wanted), "deleted": deleted, "start_ns": start_ns, "end_ns": end_ns,
+        }  # fmt: skip
+        if self.emit_asset:
+            emit(context, self.outlets, self.hook.get_client(), streams, result)
+        return result
 
 
 def points_within(points: Points, start_ns: int, end_ns: int) -> Points:

@@ -15,6 +15,7 @@ from airflow_provider_btrdb._airflow import (
 )
 from airflow_provider_btrdb.hooks.task import HasBTrDBHook, set_label
 from airflow_provider_btrdb.operators.arguments import failures, names, rows
+from airflow_provider_btrdb.operators.emitting import Written, aliases, emit
 
 if TYPE_CHECKING:
     from airflow_provider_btrdb.client import BTrDB, CreateResult, StreamSpec
@@ -49,6 +50,9 @@ class CreateStreamOperator(HasBTrDBHook, BaseOperator):
         the tags and annotations of their row, keeping what the row does not mention; "fail" fails for good before
         anything is created (do not combine it with retries: a second try would find what the first one made); "skip"
         skips the task when all of them are there. (templated)
+    :param emit_asset: make an asset event for each stream that was created or updated (of more than 100, for each of
+        their collections), through the AssetAlias among the task's outlets. A try that ends before its events are made
+        leaves none, as the next one finds the streams there.
     :param btrdb_conn_id: the Airflow connection. (templated)
     :return: :class:`CreateStreamResult`
     """
@@ -62,18 +66,22 @@ class CreateStreamOperator(HasBTrDBHook, BaseOperator):
         *,
         streams: Sequence[Mapping[str, Any]] | Mapping[str, Any],
         if_exists: str = "ignore",
+        emit_asset: bool = False,
         btrdb_conn_id: str = "btrdb_default",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.streams = streams
         self.if_exists = if_exists
+        self.emit_asset = emit_asset
         self.btrdb_conn_id = btrdb_conn_id
 
     def execute(self, context: Context) -> CreateStreamResult:
         """Create what is missing, then see to what was there."""
         if self.if_exists not in ("ignore", "update", "fail", "skip"):
             raise AirflowFailException(f"if_exists is {self.if_exists!r}; it is ignore, update, fail or skip")
+        if self.emit_asset:
+            aliases(self.outlets)
         given = rows(self.streams, "streams")
         with airflow_errors():
             db = self.hook.get_client()
@@ -92,8 +100,14 @@ class CreateStreamOperator(HasBTrDBHook, BaseOperator):
         failed = [(result.spec.path, result.error) for result in results if result.error is not None]
         if failed:
             raise failures(failed, len(results), self.log)
+        changed = [result for result in results if result.outcome == "created"]
         if self.if_exists == "update":
-            counts["updated"] = self._update(db, given, results)
+            updated = self._update(db, given, results)
+            counts["updated"] = len(updated)
+            changed += updated
+        if self.emit_asset:
+            written = [Written(result.uuid, result.spec.collection) for result in changed]
+            emit(context, self.outlets, db, written, counts)
         self.log.info("%(streams)d streams: %(created)d created, %(existed)d existed, %(updated)d updated", counts)
         if self.if_exists == "skip" and results and not counts["created"]:
             raise AirflowSkipException(f"all {len(results)} streams are there already")
@@ -114,8 +128,10 @@ class CreateStreamOperator(HasBTrDBHook, BaseOperator):
             shown = ", ".join(there[:3]) + (", ..." if len(there) > 3 else "")
             raise AirflowFailException(f"{len(there)} of {len(specs)} streams exist already: {shown}")
 
-    def _update(self, db: BTrDB, given: Sequence[Mapping[str, Any]], results: Sequence[CreateResult]) -> int:
-        """Give existing streams what their row mentions; how many were changed."""
+    def _update(
+        self, db: BTrDB, given: Sequence[Mapping[str, Any]], results: Sequence[CreateResult]
+    ) -> list[CreateResult]:
+        """Give existing streams what their row mentions; those that were changed."""
         from airflow_provider_btrdb.protocol import TAG_KEYS
 
         there = [(row, result) for row, result in zip(given, results, strict=True) if result.outcome == "existed"]
@@ -138,7 +154,7 @@ class CreateStreamOperator(HasBTrDBHook, BaseOperator):
         ]
         if failed:
             raise failures(failed, len(given), self.log)
-        return sum(one.outcome == "ok" for one in written)
+        return [result for (_, result), one in zip(there, written, strict=True) if one.outcome == "ok"]
 
 
 class UpdateStreamResult(TypedDict):

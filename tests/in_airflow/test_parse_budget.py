@@ -46,6 +46,8 @@ PLAIN = (
     "airflow_provider_btrdb.operators.audit",
     "airflow_provider_btrdb.sensors.streams",
     "airflow_provider_btrdb.triggers.streams",
+    "airflow_provider_btrdb.triggers.events",
+    "airflow_provider_btrdb.assets.streams",
 )
 
 

@@ -103,6 +103,14 @@ def test_the_modules_listed_are_those_that_have_classes_of_the_kind(kind: str) -
     assert set(entry["python-modules"]) == {module for module in found if defines(module, BASES[kind])}
 
 
+@pytest.mark.parametrize("kind", ["asset-uris", "dataset-uris"])
+def test_the_functions_of_asset_uris_are_there(kind: str) -> None:
+    (entry,) = INFO[kind]
+    for path in (entry["handler"], entry["factory"], entry["to_openlineage_converter"]):
+        module, _, name = path.rpartition(".")
+        assert callable(getattr(importlib.import_module(module), name))
+
+
 def test_the_hook_of_the_connection_type_imports_and_names_the_same_type() -> None:
     (connection,) = INFO["connection-types"]
     module, _, name = connection["hook-class-name"].rpartition(".")

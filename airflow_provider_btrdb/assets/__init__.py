@@ -1,0 +1,1 @@
+"""Streams and collections as Airflow's assets."""
