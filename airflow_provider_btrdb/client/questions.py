@@ -131,10 +131,9 @@ async def _by_sql(calls: AsyncCalls, statement: str, values: Sequence[Any]) -> l
         return None
     request = codec.request(pb.SQLQueryParams, query=statement, params=[json.dumps(values)])
     try:
-        pages = await calls.all_pages(rpcs.SQL_QUERY, request)
+        return await calls.listing(rpcs.SQL_QUERY, request, lambda page: codec.from_sql_rows(page.rows))
     except (NotSupportedError, PermissionDeniedError, BadSqlError):
         return None
-    return [row for page in pages for row in codec.from_sql_rows(page.rows)]
 
 
 async def _by_lookup(calls: AsyncCalls, asked: Sequence[Named] | Sequence[Counted]) -> Answers:
@@ -200,8 +199,7 @@ async def _visible(calls: AsyncCalls, asked: Sequence[VisibleUnder]) -> Answers:
     if not asked:
         return {}
     request = codec.request(pb.ListCollectionsParams, prefix=common_beginning([question.prefix for question in asked]))
-    pages = await calls.all_pages(rpcs.LIST_COLLECTIONS, request)
-    collections = [name for page in pages for name in page.collections]
+    collections = await calls.listing(rpcs.LIST_COLLECTIONS, request, lambda page: page.collections)
     return {question: any(name.startswith(question.prefix) for name in collections) for question in asked}
 
 
@@ -237,7 +235,7 @@ async def _looked_up(calls: AsyncCalls, question: Named | Counted) -> bool | int
     for key in fields.keys() & {"tags", "annotations"}:
         fields[key] = codec.to_key_values(fields[key])
     request = codec.request(pb.LookupStreamsParams, **fields)
-    count = sum(await calls.all_pages(rpcs.LOOKUP_STREAMS, request, keep=lambda page: len(page.results)))
+    count = sum(await calls.listing(rpcs.LOOKUP_STREAMS, request, lambda page: [len(page.results)]))
     return bool(count) if isinstance(question, Named) else count
 
 
