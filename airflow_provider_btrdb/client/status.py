@@ -7,6 +7,7 @@ gRPC's own sentence about a message over its limit, which has no number to tell 
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from typing import Any
 from uuid import UUID
@@ -14,7 +15,7 @@ from uuid import UUID
 import grpc
 
 from airflow_provider_btrdb.client import errors
-from airflow_provider_btrdb.client.config import ConnectionConfig
+from airflow_provider_btrdb.client.config import ConnectionConfig, endpoints_of, is_loopback, split_endpoint
 from airflow_provider_btrdb.client.trust import source_of
 from airflow_provider_btrdb.protocol import UNKNOWN_STREAM_TEXT
 from airflow_provider_btrdb.wire import btrdb_v5_pb2 as pb
@@ -111,8 +112,26 @@ def _sentence(code: grpc.StatusCode, details: str, config: ConnectionConfig) -> 
 
 
 def _how(config: ConnectionConfig) -> str:
-    way = "" if config.proxy == "environment" else f", proxy {config.proxy}"
+    way = _proxy(config)
     if config.tls is None:
         return f"without TLS{way} (does it listen there, and does it speak TLS?)"
     roots = source_of(config.tls)
     return f"with TLS{way} (does it listen there, does it speak TLS, is its certificate trusted by {roots}?)"
+
+
+_PROXY_VARIABLES = ("grpc_proxy", "https_proxy", "http_proxy")
+"""In the order in which gRPC takes the first that is set."""
+
+
+def _proxy(config: ConnectionConfig) -> str:
+    """The proxy on the way, if there may be one; its user and password are left out."""
+    if config.proxy == "off" or all(is_loopback(split_endpoint(one)[0]) for one in endpoints_of(config.endpoint)):
+        return ""
+    if config.proxy != "environment":
+        return f", through the proxy {_place(config.proxy)}"
+    name = next((name for name in _PROXY_VARIABLES if os.environ.get(name)), None)
+    return "" if name is None else f", through the proxy {_place(os.environ[name])} of {name} unless no_proxy says no"
+
+
+def _place(url: str) -> str:
+    return url.rpartition("@")[2].removeprefix("http://").rstrip("/")

@@ -17,6 +17,13 @@ from airflow_provider_btrdb.client.config import ConnectionConfig, TlsConfig, en
 from airflow_provider_btrdb.client.errors import InputError
 
 _VARIABLES = ("BTRDB_CA_BUNDLE", "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH")
+_SYSTEM = (
+    "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Arch, Alpine
+    "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora, Red Hat
+    "/etc/ssl/ca-bundle.pem",  # SUSE
+    "/etc/ssl/cert.pem",  # macOS
+)
+"""The system's certificates in one file, where OpenSSL itself knows them as a folder only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +55,7 @@ def _choice(tls: TlsConfig) -> tuple[str, str | None]:
     for name in _VARIABLES:
         if os.environ.get(name):
             return name, os.environ[name]
-    system: str | None = ssl.get_default_verify_paths().cafile
+    system = ssl.get_default_verify_paths().cafile or next((file for file in _SYSTEM if Path(file).exists()), None)
     return ("the system's certificates", system) if system else ("gRPC's own certificates", None)
 
 

@@ -34,7 +34,7 @@ async def test_endpoints_are_tried_in_turn(target: Any, one_loop: None) -> None:
         connect(f"127.0.0.1:{free_port()},127.0.0.1:{free_port()}", retry_total=0.5)
 
 
-def test_ipv6() -> None:
+async def test_ipv6(one_loop: None) -> None:
     try:
         with socket.socket(socket.AF_INET6) as probe:
             probe.bind(("::1", 0))
@@ -43,6 +43,8 @@ def test_ipv6() -> None:
     with devserver(host="[::1]") as server, connect(server.endpoint) as db:
         assert server.endpoint.startswith("[::1]:")
         assert db.list_collections() == []
+        async with await connect_async(server.endpoint) as other:
+            assert await other.list_collections() == []
 
 
 # ---------------------------------------------------------------- TLS
@@ -131,24 +133,40 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / ".predictivegrid" / "credentials.yaml"
 
 
-def test_connecting_by_variables(target: Any, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("opening", [connect, connect_async])
+async def test_connecting_by_variables(
+    target: Any, done: Any, one_loop: None, home: Path, monkeypatch: pytest.MonkeyPatch, opening: Any
+) -> None:
+    home.write_text("default:\n  btrdb:\n    endpoints: 'nowhere:1'\n    api_key: 'wrong'\n")
     monkeypatch.setenv("BTRDB_ENDPOINTS", target.endpoint)
     with pytest.raises(errors.AuthenticationError):
-        connect()
+        await done(opening())
     monkeypatch.setenv("BTRDB_API_KEY", target.api_key)
-    with connect() as db:
-        assert db.config.endpoint == target.endpoint
+    db = await done(opening())
+    assert (db.config.endpoint, db.config.api_key) == (target.endpoint, target.api_key)
+    await done(db.close())
 
 
+@pytest.mark.parametrize("opening", [connect, connect_async])
 @pytest.mark.parametrize("profile", [None, "lab"])
-def test_connecting_by_profile(target: Any, home: Path, monkeypatch: pytest.MonkeyPatch, profile: str | None) -> None:
+async def test_connecting_by_profile(
+    target: Any,
+    done: Any,
+    one_loop: None,
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    profile: str | None,
+    opening: Any,
+) -> None:
     if profile:
         monkeypatch.setenv("BTRDB_PROFILE", profile)
     home.write_text(
         f"{profile or 'default'}:\n  btrdb:\n    endpoints: '{target.endpoint}'\n    api_key: '{target.api_key}'\n"
     )
-    with connect() as db:
-        assert db.config.endpoint == target.endpoint
+    db = await done(opening())
+    assert db.config.endpoint == target.endpoint
+    assert await done(db.list_collections("nothing/")) == []
+    await done(db.close())
 
 
 @pytest.mark.parametrize(
@@ -194,7 +212,11 @@ async def test_without_sql_everything_but_queries_works_the_same(one_loop: None)
                     (db.list_unique_names(prefix), db.list_unique_units(prefix), db.list_unique_annotations(prefix))
                     for prefix in ("", "c1", "nothing", "%")
                 ]
-                assert await other.list_unique_names("c1") == lists[1][0]
+                assert await other.serves_sql() is sql
+                for number, prefix in enumerate(("", "c1", "nothing", "%")):
+                    assert await other.list_unique_names(prefix) == lists[number][0]
+                    assert await other.list_unique_units(prefix) == lists[number][1]
+                    assert await other.list_unique_annotations(prefix) == lists[number][2]
                 answers.append((lists, db.list_collections(), db.collection_metadata(""), db.count_streams("c0")))
             if not sql:
                 with pytest.raises(errors.NotSupportedError, match="does not offer this call"):

@@ -240,3 +240,30 @@ def test_no_error_carries_the_key(code: grpc.StatusCode) -> None:
     for number in (*errors.BY_CODE, 1):
         error = error_from_stat(pb.Status(code=number, msg="x"), "Info", CONFIG, UUID_TEXT)
         assert SECRET not in f"{error} {error!r} {error.__dict__} {pickle.dumps(error)!r}"
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "proxy", "environment", "words"),
+    [
+        ("h:1", "http://me:pass@proxy:3128/", {}, "without TLS, through the proxy proxy:3128 (does it listen"),
+        ("h:1", "http://proxy:3128", {"http_proxy": "http://other:1"}, ", through the proxy proxy:3128 (does"),
+        ("h:1", "environment", {"http_proxy": "http://me:pass@p:1"}, "the proxy p:1 of http_proxy unless no_proxy"),
+        ("h:1", "environment", {"http_proxy": "http://p:1", "https_proxy": "q:2"}, "the proxy q:2 of https_proxy"),
+        ("h:1", "environment", {"grpc_proxy": "http://p:1", "https_proxy": "q:2"}, "the proxy p:1 of grpc_proxy"),
+        ("h:1", "environment", {}, "without TLS (does it listen"),
+        ("h:1", "off", {"http_proxy": "http://p:1"}, "without TLS (does it listen"),
+        ("localhost:1,[::1]:2", "environment", {"http_proxy": "http://p:1"}, "without TLS (does it listen"),
+        ("127.0.0.1:1", "http://proxy:3128", {}, "without TLS (does it listen"),
+    ],
+)
+def test_the_proxy_on_the_way_is_named_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, endpoint: str, proxy: str, environment: dict[str, str], words: str
+) -> None:
+    for name in ("grpc_proxy", "https_proxy", "http_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    config = ConnectionConfig(endpoint=endpoint, proxy=proxy)
+    sentence = str(error_from_rpc(RpcFailure(GRPC.UNAVAILABLE, "gone"), "Info", config, None))
+    assert words in sentence
+    assert "pass" not in sentence
