@@ -1,12 +1,34 @@
 """None of the known faults of the official client is ours.
 
-Test `test_w7_...` shows that fault W-7 of the list is not ours; the table below has the tests that stand elsewhere.
+Test `test_w7_...` shows that fault W-7 of the list is not ours. Two have a test elsewhere, where a server answers as it is
+told: `test_a_server_6_0_is_read_in_arrow_too` (W-29, tests/faults/test_client_wrong_pages.py) and
+`test_every_call_has_a_deadline` (W-1 for each call, tests/faults/test_client_deadlines.py).
+
+| fault | what the official client does | fault | what the official client does |
+|---|---|---|---|
+| 1 | waits for ever | 17 | types of annotations depend on the path |
+| 2 | lets gRPC's errors out | 18 | null becomes "" |
+| 3 | judges errors by their text | 19 | compare-and-set silently off |
+| 4 | ends its repeats with an AttributeError | 20 | pinned versions not used |
+| 5 | repeats what is permanent | 21 | endless loop at time 0 |
+| 6 | is not idempotent, stores half an insert | 22 | loses duplicates, start=0, str in set |
+| 7 | configures logging at import | 23 | inexact times |
+| 8 | warns at every connect | 24 | crashes on windows without points |
+| 9 | TLS by port number, no IPv6, no lists | 25 | units of time columns ignored |
+| 10 | leaks a thread pool a connection | 26 | counts approximately |
+| 11 | is not thread-safe | 27 | repr() calls the server |
+| 12 | has no asyncio and no bulk calls | 28 | misreads identifiers and wildcards |
+| 13 | reads metadata from disk at every call | 29 | no Arrow with servers 6.x |
+| 14 | needs pyarrow and pandas without saying so | 30 | keeps everything in memory |
+| 15 | installs `tests`, depends on grpcio-tools | 31 | superlinear rows() |
+| 16 | corrupts the text of annotations | 32 | cannot travel to workers of Ray 2 |
 """
 
 from __future__ import annotations
 
 import importlib.metadata
 import logging
+import pickle
 import re
 import socket
 import subprocess
@@ -16,6 +38,7 @@ import tracemalloc
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -352,3 +375,25 @@ def test_w31_ten_times_the_points_are_ten_times_the_work(target: Any, collection
 
         calls(10)
         assert calls(20_000) <= 12 * calls(2_000)
+
+
+def test_w32_what_makes_a_connection_travels_to_another_process(target: Any) -> None:
+    """Whatever carries work elsewhere pickles its arguments: a configuration goes, and the connection is made there."""
+    config = ConnectionConfig(endpoint=target.endpoint, api_key=target.api_key)
+    sent = pickle.dumps(config).hex()
+    script = (
+        "import pickle\n"
+        "from airflow_provider_btrdb.client import BTrDB\n"
+        f"with BTrDB(pickle.loads(bytes.fromhex({sent!r}))) as db:\n"
+        "    print(db.info()['majorVersion'])"
+    )
+    assert code(script) == "5"
+
+
+def test_every_fault_of_the_list_has_a_test() -> None:
+    places = [Path(__file__), *Path(__file__).parent.parent.glob("faults/test_client_*.py")]
+    tests = "\n".join(re.findall(r"def (test_\w+)", "".join(place.read_text() for place in places)))
+    here = {int(number) for name in tests.split() for number in re.findall(r"_w(\d+)(?=_)", name)}
+    assert "test_a_server_6_0_is_read_in_arrow_too" in tests
+    assert "test_every_call_has_a_deadline" in tests
+    assert here | {29} == set(range(1, 33))
