@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from airflow_provider_btrdb.client import errors
+from airflow_provider_btrdb.client import connect, connect_async, errors
 
 pytestmark = pytest.mark.anyio
 
@@ -194,3 +194,73 @@ async def test_counting_all_of_time(done: Any, official: Any, filled: Any) -> No
     assert await done(stream.count()) == len(POINTS)
     assert official.stream_from_uuid(stream.uuid).count(MIN, MAX, precise=True) == len(POINTS)
     assert len(await done(stream.windows(MIN, MAX, MAX - MIN))) == 1
+
+
+# ---------------------------------------------------------------- tables
+
+
+async def test_their_tables_are_read_by_us(
+    target: Any, done: Any, official: Any, collection: str, one_loop: None
+) -> None:
+    """Written as Arrow, read in Arrow and as RawPoints, in both modes."""
+    pa = pytest.importorskip("pyarrow", reason="needs pyarrow")
+    times, values = zip(*POINTS, strict=True)
+    stream = official.create(uuid4(), collection, {"name": "s"})
+    stream.arrow_insert(pa.table([pa.array(times, pa.timestamp("ns", "UTC")), pa.array(values)], ["time", "value"]))
+    for opening in (connect, connect_async):
+        for arrow in ("on", "off"):
+            db = await done(opening(target.endpoint, target.api_key, arrow=arrow))
+            assert bits(await done((await done(db.stream_from_uuid(stream.uuid))).values())) == bits(POINTS)
+            await done(db.close())
+
+
+async def test_our_points_are_tables_there(done: Any, official: Any, filled: Any) -> None:
+    pytest.importorskip("pyarrow", reason="needs pyarrow")
+    stream = await filled(POINTS)
+    other = official.stream_from_uuid(stream.uuid)
+    table = other.arrow_values(MIN, MAX)
+    assert bits(zip(table["time"].cast("int64").to_pylist(), table["value"].to_pylist(), strict=True)) == bits(POINTS)
+    mine = (await done(stream.values())).to_arrow()
+    assert mine["time"].cast("int64").to_pylist() == table["time"].cast("int64").to_pylist()
+    known = other.arrow_windows(-4, 8, 3)
+    found = (await done(stream.windows(-4, 8, 3))).to_arrow()
+    assert [found[name].to_pylist() for name in found.column_names] == [
+        known[name].to_pylist() for name in known.column_names
+    ]
+
+
+async def test_what_they_remove_and_change_is_seen_by_us(db: Any, done: Any, official: Any, filled: Any) -> None:
+    stream = await filled(POINTS)
+    other = official.stream_from_uuid(stream.uuid)
+    assert other.delete(-3, 2) == await done(stream.version()) == 12
+    assert bits(await done(stream.values())) == bits(point for point in POINTS if not -3 <= point[0] < 2)
+    assert bits(await done(stream.values(version=11))) == bits(POINTS)
+    other.refresh_metadata()
+    other.update(annotations={"site": "south", "more": "x"}, replace=True)
+    await done(stream.refresh())
+    assert stream.annotations == {"site": "south", "more": "x"}
+    other.obliterate()
+    assert await done(stream.exists()) is False
+    with pytest.raises(errors.RecycledUuidError):
+        await done(db.create(stream.uuid, stream.collection, {"name": "again"}))
+
+
+async def test_what_we_remove_and_change_is_seen_by_them(done: Any, official: Any, filled: Any) -> None:
+    stream = await filled(POINTS)
+    other = official.stream_from_uuid(stream.uuid)
+    assert await done(stream.delete(-3, 2)) == other.version() == 12
+    assert bits(theirs(other.values(MIN, MAX))) == bits(point for point in POINTS if not -3 <= point[0] < 2)
+    await done(stream.update({"unit": "A"}, {"more": "x"}, remove_annotations=["site"], remove_tags=["name"]))
+    other.refresh_metadata()
+    assert (other.tags()["unit"], other.tags()["name"], other.annotations()[0]) == ("A", "", {"more": "x"})
+    await done(stream.obliterate())
+    with pytest.raises(official_errors()):
+        other.refresh_metadata()
+
+
+def official_errors() -> tuple[type[Exception], ...]:
+    """What the official client raises for a stream that is not there."""
+    import btrdb.exceptions
+    import grpc
+
+    return btrdb.exceptions.BTrDBError, grpc.RpcError
