@@ -1,6 +1,6 @@
 """None of the known faults of the official client is ours.
 
-Test `test_w7_...` shows that fault W-7 of the list is not ours. Two have a test elsewhere, where a server answers as told:
+Test `test_w7_...` shows that fault W-7 of the list is not ours. Two have a test elsewhere, with a server made for them:
 `test_a_server_6_0_is_read_in_arrow_too` (W-29, tests/faults/test_client_wrong_pages.py) and
 `test_every_call_has_a_deadline` (W-1 for each call, tests/faults/test_client_deadlines.py).
 
