@@ -127,18 +127,30 @@ def decode_windows(data: bytes) -> Page[Windows]:
 _ROW = np.dtype([(name, _WINDOW[name]) for name in _WINDOW_FIELDS])
 
 
-def encode_insert(uuid: UUID, points: Points, policy: MergePolicy) -> bytes:
-    """The bytes of an InsertParams with these points (zeros are written out, which is legal)."""
-    # The generated types know only their own enum's name; protobuf takes the number, which is the same.
-    head = pb.InsertParams(uuid=uuid.bytes, merge_policy=int(policy)).SerializeToString()  # type: ignore[arg-type]
-    records = np.empty(len(points), _POINT)
-    records["tag"] = _INSERT_VALUES
-    records["length"] = _POINT.itemsize - 2
-    for name, mark in _marks(_POINT_FIELDS):
-        records[name] = mark
-    records["time"] = points.times
-    records["value"] = points.values
-    return head + records.tobytes()
+class InsertRequests:
+    """Makes InsertParams of batches of points for one stream. Zeros are written out, which is legal.
+
+    One buffer serves all batches: a fresh one for each would cost more in pages from the system than filling it.
+    """
+
+    def __init__(self, uuid: UUID, policy: MergePolicy, largest: int) -> None:
+        """`largest`: the most points of a batch."""
+        head = pb.InsertParams(uuid=uuid.bytes, merge_policy=policy.name).SerializeToString()
+        self._begin = len(head)
+        self._buffer = np.empty(self._begin + largest * _POINT.itemsize, np.uint8)
+        self._buffer[: self._begin] = np.frombuffer(head, np.uint8)
+        self._records = self._buffer[self._begin :].view(_POINT)
+        self._records["tag"] = _INSERT_VALUES
+        self._records["length"] = _POINT.itemsize - 2
+        for name, mark in _marks(_POINT_FIELDS):
+            self._records[name] = mark
+
+    def encode(self, points: Points) -> bytes:
+        """The bytes of the request with these points."""
+        records = self._records[: len(points)]
+        records["time"] = points.times
+        records["value"] = points.values
+        return self._buffer[: self._begin + records.nbytes].tobytes()
 
 
 def _marks(fields: tuple[str, ...]) -> list[tuple[str, int]]:

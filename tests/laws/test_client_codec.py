@@ -76,7 +76,7 @@ def _as_we_read(data: bytes) -> tuple[list[tuple[int, bytes]], int, bytes | None
 @example([(0, 0.0)], MergePolicy.NEVER)
 @example([(0, -0.0), (0, math.nan)], MergePolicy.REPLACE)
 def test_an_insert_is_what_protobuf_reads(pairs: list[tuple[int, float]], policy: MergePolicy) -> None:
-    message = pb.InsertParams.FromString(pages.encode_insert(UUID_, _points(pairs), policy))
+    message = pb.InsertParams.FromString(pages.InsertRequests(UUID_, policy, 40).encode(_points(pairs)))
     assert message.uuid == UUID_.bytes
     assert message.merge_policy == int(policy)
     assert not message.sync
@@ -90,8 +90,17 @@ def test_merge_policies_have_the_numbers_of_the_wire() -> None:
 
 def test_columns_need_not_lie_side_by_side_in_memory() -> None:
     every_other = Points(np.arange(10, dtype=np.int64)[::2], np.arange(10, dtype=np.float64)[::-2])
-    message = pb.InsertParams.FromString(pages.encode_insert(UUID_, every_other, MergePolicy.NEVER))
+    message = pb.InsertParams.FromString(pages.InsertRequests(UUID_, MergePolicy.NEVER, 5).encode(every_other))
     assert [(point.time, point.value) for point in message.values] == list(every_other)
+
+
+@settings(deadline=None)
+@given(st.lists(PAIRS, max_size=4))
+def test_a_batch_leaves_nothing_behind_in_the_next_one(batches: list[list[tuple[int, float]]]) -> None:
+    requests = pages.InsertRequests(UUID_, MergePolicy.RETAIN, 40)
+    for pairs in batches:
+        message = pb.InsertParams.FromString(requests.encode(_points(pairs)))
+        assert [(point.time, _bits(point.value)) for point in message.values] == [(t, _bits(v)) for t, v in pairs]
 
 
 # ---------------------------------------------------------------- reading

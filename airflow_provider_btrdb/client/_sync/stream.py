@@ -14,7 +14,7 @@ from airflow_provider_btrdb.client._sync.calls import Calls
 from airflow_provider_btrdb.client._sync.reads import resumed
 from airflow_provider_btrdb.client.codec import from_key_values
 from airflow_provider_btrdb.client.codec import request as request_of
-from airflow_provider_btrdb.client.columns import Gathered, check_insertable, in_batches, joined_windows
+from airflow_provider_btrdb.client.columns import INSERT_BATCH, Gathered, check_insertable, in_batches, joined_windows
 from airflow_provider_btrdb.client.cursor import ArrowPointCursor, PointCursor, WindowCursor
 from airflow_provider_btrdb.client.errors import (
     BTrDBError,
@@ -30,7 +30,7 @@ from airflow_provider_btrdb.client.errors import (
 )
 from airflow_provider_btrdb.client.identity import uuid_of
 from airflow_provider_btrdb.client.models import MergePolicy, Point, Points, Windows
-from airflow_provider_btrdb.client.pages import encode_insert
+from airflow_provider_btrdb.client.pages import InsertRequests
 from airflow_provider_btrdb.client.rpcs import Rpc
 from airflow_provider_btrdb.client.times import TimeLike, time_range, to_ns
 from airflow_provider_btrdb.client.updates import Update
@@ -271,9 +271,10 @@ class Stream:
             return self.version()
         stored = 0
         version = 0
+        requests = InsertRequests(self.uuid, policy, min(len(columns), INSERT_BATCH))
         for batch in in_batches(columns):
             try:
-                reply = self._calls.unary(rpc, encode_insert(self.uuid, batch, policy), uuid=self.uuid)
+                reply = self._calls.unary(rpc, requests.encode(batch), uuid=self.uuid)
             except BTrDBError as error:
                 twice = policy is MergePolicy.NEVER and (stored > 0 or error.reply_lost)
                 if stored == 0 and not twice:
