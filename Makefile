@@ -8,10 +8,12 @@ BIN := .venv/bin
 WORKERS ?= 2
 # Handed to pytest, as in: make test PYTEST_ARGS='-m "not slow" tests/unit'
 PYTEST_ARGS ?=
+# Handed to tools/soak, as in: make soak SOAK_ARGS="kills --seed 7"
+SOAK_ARGS ?=
 LOCK := UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 \
 	--extra devserver --extra arrow --extra pandas --extra polars --extra openlineage --group dev
 
-.PHONY: help bootstrap demo demo-clean test lint types layers proto sync fresh lock lock-check dist changelog clean
+.PHONY: help bootstrap demo demo-clean test soak lint types layers proto sync fresh lock lock-check dist changelog clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +29,9 @@ demo-clean:  ## Forget the demo's data
 
 test: bootstrap  ## Run all tests, with coverage
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --cov $(PYTEST_ARGS)
+
+soak: bootstrap  ## Kill, malform and overfill the development server for a quarter of an hour; adds to docs/soak.md
+	$(BIN)/python tools/soak --record $(SOAK_ARGS)
 
 lint: bootstrap  ## Check style and formatting
 	$(BIN)/ruff check

@@ -188,6 +188,9 @@ class DevServer:
 
     async def stop(self) -> None:
         """Drain, close, and end PostgreSQL last."""
+        if self._database is not None and self._postgres is not None and not self._postgres.running():
+            # Calls in flight must not wait for connections that can never come.
+            await self._database.close()
         await self._stack.aclose()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -199,10 +198,18 @@ def test_sigterm_drains_and_ends_with_status_0(tmp_path):
 
 
 def test_when_postgresql_dies_the_command_says_so(tmp_path):
-    with devserver_process(data=tmp_path / "data") as process:
+    with devserver_process(data=tmp_path / "data") as process, WireClient(process.endpoint) as wire:
+        wire.call("Info")
+        ask = wire.channel.unary_unary(METHODS["StreamInfo"].path)
         (postmaster,) = [pid for pid in postmasters(tmp_path / "data") if os.getpgid(pid) == pid]
         os.kill(postmaster, signal.SIGKILL)
+        calls = []
+        while process.running():
+            calls.append(ask.future(pb.StreamInfoParams(uuid=bytes(16)).SerializeToString(), timeout=8))
+            time.sleep(0.002)
         assert process.wait() == 1
+        # Its processes may answer for a moment; after that nobody waits for a connection that cannot come.
+        assert {call.code() for call in calls} <= {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNKNOWN}
         assert "PostgreSQL ended by itself" in process.errors
 
 
@@ -213,66 +220,7 @@ def test_nothing_is_left_of_a_killed_server(tmp_path):
         wait_until(lambda: not postmasters(tmp_path / "data"))
 
 
-# ---------- kill -9
-
-
-def test_every_acknowledged_write_survives_kill_9(tmp_path):
-    """Three rounds: writers write until the server is killed under them; then all they were told must be there."""
-    streams = [uuid.uuid4().bytes for _ in range(4)]
-    told: dict[bytes, dict[int, float]] = {raw: {} for raw in streams}
-    sent: dict[bytes, dict[int, float]] = {raw: {} for raw in streams}
-    created: set[bytes] = set()
-    chance = random.Random(5)
-    with devserver_process(data=tmp_path / "data", durability="full") as process:
-        with WireClient(process.endpoint) as wire:
-            for number, raw in enumerate(streams):
-                wire.call("Create", pb.CreateParams(uuid=raw, collection=f"kill/{number}"))
-        clock = 0
-        for _ in range(3):
-            enough = threading.Event()
-
-            def write(raw, start, endpoint=process.endpoint, enough=enough):
-                time_ns = start
-                with WireClient(endpoint, timeout=20) as wire:
-                    while True:
-                        points = {time_ns + n: float(time_ns + n) for n in range(20)}
-                        sent[raw] |= points
-                        values = [pb.RawPoint(time=t, value=v) for t, v in points.items()]
-                        fresh = uuid.uuid4().bytes
-                        try:
-                            answer = wire.call("Insert", pb.InsertParams(uuid=raw, values=values))
-                            assert not answer.HasField("stat")
-                            told[raw] |= points
-                            wire.call("Create", pb.CreateParams(uuid=fresh, collection=f"new/{fresh.hex()}"))
-                            created.add(fresh)
-                        except grpc.RpcError:
-                            return
-                        time_ns += 20
-                        if time_ns - start > 400:
-                            enough.set()
-
-            threads = [threading.Thread(target=write, args=(raw, clock)) for raw in streams]
-            for thread in threads:
-                thread.start()
-            assert enough.wait(60)
-            time.sleep(chance.random() / 10)
-            process.kill()
-            for thread in threads:
-                thread.join()
-            clock += 1_000_000
-            process.restart()
-            with WireClient(process.endpoint) as wire:
-                for raw in streams:
-                    pages = wire.call("RawValues", pb.RawValuesParams(uuid=raw, start=0, end=10**12))
-                    got = [(point.time, point.value) for page in pages for point in page.values]
-                    assert len(got) == len(set(got))
-                    assert set(told[raw].items()) <= set(got) <= set(sent[raw].items())
-                    assert len(got) % 20 == 0, "an insert is there as a whole or not at all"
-                    told[raw] = dict(got)
-                for fresh in created:
-                    assert wire.call("StreamInfo", pb.StreamInfoParams(uuid=fresh)).descriptor.property_version == 1
-        assert created
-        assert process.terminate() == 0
+# ---------- its data
 
 
 def test_dump_and_load(tmp_path):
