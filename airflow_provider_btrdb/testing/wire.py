@@ -7,6 +7,12 @@ from typing import Any
 import grpc
 
 from airflow_provider_btrdb.protocol import METHODS, Kind
+from airflow_provider_btrdb.wire import btrdb_v5_pb2 as pb
+
+
+def pairs(**values: str | None) -> list[pb.KeyOptValue]:
+    """Tags or annotations as a request has them; None is a null value."""
+    return [pb.KeyOptValue(key=key, val=None if v is None else pb.OptValue(value=v)) for key, v in values.items()]
 
 
 class WireClient:
