@@ -11,6 +11,8 @@ class Limits:
 
     max_message_bytes: int = 64 << 20
     """The largest request or answer message."""
+    concurrent_calls: int = 5_000
+    """Calls in flight, Subscribe among them; more are refused with RESOURCE_EXHAUSTED."""
     insert_points: int = 100_000
     """The most points of one Insert or ArrowInsert (the official clients send 50,000)."""
     raw_page_points: int = 5_000

@@ -136,6 +136,7 @@ class DevServer:
         options = self._options
         size = options.limits.max_message_bytes
         server = grpc.aio.server(
+            maximum_concurrent_rpcs=options.limits.concurrent_calls,
             options=[
                 ("grpc.max_receive_message_length", size),
                 ("grpc.max_send_message_length", size),

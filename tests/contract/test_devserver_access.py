@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from airflow_provider_btrdb.devserver import arrow, merge
 from airflow_provider_btrdb.devserver.errors import DevServerError
 from airflow_provider_btrdb.protocol import METHODS, Kind
 from airflow_provider_btrdb.testing import devserver
@@ -84,6 +85,7 @@ def test_listings_show_what_may_be_read(clients, streams):
     assert readable(clients["public"]) == ["open/1"]
 
 
+NO_POINTS = arrow.page(arrow.RAW_SCHEMA, [merge.NO_POINTS.t, merge.NO_POINTS.v])
 READS = {
     "StreamInfo": lambda raw: pb.StreamInfoParams(uuid=raw),
     "RawValues": lambda raw: pb.RawValuesParams(uuid=raw, start=0, end=1),
@@ -101,6 +103,7 @@ READS = {
 }
 WRITES = {
     "Insert": ("insert", lambda raw: pb.InsertParams(uuid=raw, values=[pb.RawPoint(time=1)])),
+    "ArrowInsert": ("insert", lambda raw: pb.ArrowInsertParams(uuid=raw, arrow_bytes=NO_POINTS)),
     "Flush": ("insert", lambda raw: pb.FlushParams(uuid=raw)),
     "SetStreamTags": ("insert", lambda raw: pb.SetStreamTagsParams(uuid=raw)),
     "SetStreamAnnotations": ("insert", lambda raw: pb.SetStreamAnnotationsParams(uuid=raw)),

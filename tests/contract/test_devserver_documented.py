@@ -61,6 +61,7 @@ def test_the_limits_of_the_page_are_the_limits():
     assert f"{limits.subscriptions:,} (stat 426)" in text
     assert limits.max_message_bytes == 64 << 20
     assert "64 MiB" in text
+    assert f"| calls in flight | {limits.concurrent_calls:,} (RESOURCE_EXHAUSTED) |" in text
     assert f"{limits.sql_concurrency} at a time" in text
     assert f"{limits.sql_statement_seconds:.0f} s per step, {limits.sql_total_seconds:.0f} s in all" in text
     assert (limits.sql_row_bytes, limits.sql_answer_bytes) == (4 << 20, 1 << 30)
@@ -145,6 +146,26 @@ def test_too_many_streams(wire):
     assert codes(wire.call("ArrowMultiValues", pb.ArrowMultiValuesParams(uuids=raws, start=0, end=1))) == [421]
     streams = [pb.StreamCSVConfig(uuid=raw) for raw in raws]
     assert codes(wire.call("GenerateCSV", pb.GenerateCSVParams(end_time=1, streams=streams))) == [421]
+
+
+def test_too_many_calls_at_once():
+    with devserver(limits=Limits(concurrent_calls=3)) as server, WireClient(server.endpoint) as wire:
+        over = threading.Event()
+
+        def follow(raw):
+            yield pb.SubscriptionUpdate(op=pb.ADD_UUIDS, uuids=[raw])
+            over.wait()
+
+        raw = create(wire)
+        calls = [wire.start("Subscribe", follow(raw)) for _ in range(3)]
+        for call in calls:
+            call.initial_metadata()
+        with pytest.raises(grpc.RpcError) as caught:
+            wire.call("Info")
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        for call in calls:
+            call.cancel()
+        over.set()
 
 
 def test_too_many_subscriptions_and_a_client_that_does_not_read(monkeypatch):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import uuid
 import warnings
 from types import SimpleNamespace
 
 import grpc
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 
@@ -233,6 +235,83 @@ def test_stream_set(db, collection):
     ]
     found = db.streams(f"{collection}/a", f"{collection}/b")
     assert [s.uuid for s in found] == [a.uuid, b.uuid]
+
+
+@pytest.fixture
+def pair(db, collection):
+    """Two streams, and a set of both that holds what both were given in columns."""
+    made = [db.create(uuid.uuid4(), collection, {"name": name, "unit": unit}) for name, unit in ("aV", "bA")]
+    streams = db.streams(*(stream.uuid for stream in made))
+    frames = [
+        pd.DataFrame({"time": [1, 2], "value": [1.0, 2.0]}),
+        pd.DataFrame({"time": [2, 3], "value": [20.0, 30.0]}),
+    ]
+    streams.insert({stream.uuid: frame for stream, frame in zip(made, frames, strict=True)})
+    return [stream.uuid for stream in made], streams
+
+
+def test_a_stream_set_writes_and_tells(db, collection, pair):
+    uuids, streams = pair
+    tables = [pa.table([[5], [value]], schema=SCHEMA) for value in (5.0, 50.0)]
+    assert streams.arrow_insert(dict(zip(uuids, tables, strict=True))) == dict.fromkeys(uuids, 12)
+    assert streams.versions() == dict.fromkeys(uuids, 12)
+    assert streams.count() == 6
+    assert [(point.time, point.value) for point in streams.earliest()] == [(1, 1.0), (2, 20.0)]
+    assert [(point.time, point.value) for point in streams.latest()] == [(5, 5.0), (5, 50.0)]
+    assert [(point.time, point.value) for point in streams.current()] == [(5, 5.0), (5, 50.0)]
+    assert db.stream_from_uuid(uuids[0]).count(1, 5) == 2
+    assert db.list_unique_names(collection) == ["a", "b"]
+    assert db.list_unique_units(collection) == ["A", "V"]
+    old = db.streams(*uuids).pin_versions(dict.fromkeys(uuids, 11)).filter(start=1, end=10).arrow_values()
+    assert old["time"].cast(pa.int64()).to_pylist() == [1, 2, 3]
+
+
+def test_every_form_of_a_stream_set(db, collection, pair):
+    uuids, streams = pair
+    chosen = streams.filter(start=1, end=10)
+    nan = float("nan")
+    columns = [[1, 2, 3], [1.0, 2.0, nan], [nan, 20.0, 30.0]]
+    plain = [f"{collection}/a", f"{collection}/b"]
+
+    def same(times, *values):
+        assert [int(time) for time in times] == columns[0]
+        for got, expected in zip(values, columns[1:], strict=True):
+            np.testing.assert_array_equal(np.array(got, float), expected)
+
+    assert [[point and point.value for point in row] for row in chosen.rows()] == [
+        [1.0, None],
+        [2.0, 20.0],
+        [None, 30.0],
+    ]
+    records = chosen.to_dict()
+    same(*([record[key] for record in records] for key in ("time", *plain)))
+    np.testing.assert_array_equal(np.array(chosen.to_array(), float), [[1.0, 2.0], [20.0, 30.0]])
+    assert [dict(one) for one in chosen.to_series(datetime64_index=False)] == [{1: 1.0, 2: 2.0}, {2: 20.0, 3: 30.0}]
+    frame = chosen.to_dataframe()
+    same(frame.index, *(frame[name] for name in plain))
+    text = io.StringIO()
+    chosen.to_csv(text)
+    assert text.getvalue().splitlines() == [f"time,{plain[0]},{plain[1]}", "1,1.0,", "2,2.0,20.0", "3,,30.0"]
+    assert chosen.to_table().splitlines()[-1].split() == ["3", "30"]
+    tables = [chosen.arrow_to_arrow_table(), chosen.arrow_to_polars().to_arrow()]
+    for table in tables:
+        same(table["time"].cast(pa.int64()).to_pylist(), *(table[name].to_pylist() for name in table.column_names[1:]))
+    frame = chosen.arrow_to_dataframe()
+    same(frame.index.astype("int64"), *(frame[name] for name in plain))
+    by_time = chosen.arrow_to_dict()
+    same([time.value for time in by_time], *([row[name] for row in by_time.values()] for name in plain))
+    same(columns[0], *chosen.arrow_to_numpy().T)
+    same(columns[0], *chosen.arrow_to_series())
+    windows = chosen.windows(width=2, depth=0).values()
+    assert [[(row.time, row.mean, row.count) for row in rows] for rows in windows] == [
+        [(1, 1.5, 2)],
+        [(1, 20.0, 1), (3, 30.0, 1)],
+    ]
+    aligned = db.streams(*uuids).filter(start=1, end=10).aligned_windows(pointwidth=2).values()
+    assert [[(row.time, row.mean, row.count, row.stddev) for row in rows] for rows in aligned] == [
+        [(0, 1.5, 2, 0.5)],
+        [(0, 25.0, 2, 5.0)],
+    ]
 
 
 def test_snapping(db, collection):

@@ -31,6 +31,8 @@ POINT_WRITERS, CREATORS = 4, 2
 KINDS = ("server", "postgresql", "postgresql child")
 RECOVERY_SECONDS = 60
 PATIENCE = 30.0
+GONE = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
+"""What a caller hears of a server that ends; CANCELLED when the call arrived in its very last moment."""
 
 Points = dict[int, float]
 State = tuple[int, Points]
@@ -61,7 +63,7 @@ class Writer(threading.Thread):
                 while not self._over.is_set():
                     self._write(wire)
             except grpc.RpcError as error:
-                if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                if error.code() not in GONE:
                     self.wrong.append(f"{error.code().name} {error.details()}")
 
     def _write(self, wire: WireClient) -> None:
@@ -111,7 +113,7 @@ class Creator(threading.Thread):
                         self.wrong.append(f"Create answered {answer}")
                     self.created.append(self.unanswered)
             except grpc.RpcError as error:
-                if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                if error.code() not in GONE:
                     self.wrong.append(f"{error.code().name} {error.details()}")
 
 
@@ -312,8 +314,15 @@ def run(kills: int, seed: int) -> dict[str, Any]:
         soak.final()
         if process.terminate() != 0:
             soak.wrong.append(f"the server ended badly: {process.errors}")
-    named = ("acknowledged writes", "unacknowledged writes found whole", "lost", "half-written", "orphans")
-    ways = [f"{kind} killed" for kind in KINDS] + ["restart killed"]
+    named = (
+        "restart killed",
+        "acknowledged writes",
+        "unacknowledged writes found whole",
+        "lost",
+        "half-written",
+        "orphans",
+    )
+    ways = [f"{kind} killed" for kind in KINDS]
     return {
         "kills": sum(soak.counts[way] for way in ways),
         **{name: soak.counts[name] for name in (*ways, *named)},
