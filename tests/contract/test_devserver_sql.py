@@ -342,6 +342,20 @@ def test_settings_of_one_caller_never_reach_the_next(wire):
     ]
 
 
+def test_the_wrapper_and_the_cleaning_stand_without_the_role():
+    """A role that somebody has opened: its transactions still only read, and its locks end with its call."""
+    with devserver() as server, WireClient(server.endpoint) as wire:
+        ((role,),) = server.sql_as_owner("select rolname from pg_roles where rolname like 'btrdb_sql_%'")
+        server.sql_as_owner(f"alter role {role} set default_transaction_read_only = off")
+        server.sql_as_owner("grant execute on function lo_create(oid), pg_advisory_lock(bigint) to public")
+        with pytest.raises(Refused, match="read-only transaction"):
+            query(wire, "select lo_create(0)")
+        assert query(wire, "select pg_advisory_lock(7)::text as locked") == [{"locked": ""}]
+        ours = "select classid, objid from pg_locks where locktype = 'advisory' and objid = 7"
+        assert query(wire, "select 1 as one") == [{"one": 1}], "the connection has been cleaned and is used again"
+        assert server.sql_as_owner(ours) == []
+
+
 def test_nobody_reads_the_statements_of_others(wire):
     call = wire.start(
         "SQLQuery", pb.SQLQueryParams(query="select repeat('x', 1000) as secret from generate_series(1, 900)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 import uuid
@@ -212,6 +213,23 @@ def test_a_write_goes_on_when_its_caller_is_gone(wire, server, stream):
     flushed = wire.call("Flush", pb.FlushParams(uuid=stream))
     assert flushed.version_major == 12
     assert wire.call("Nearest", pb.NearestParams(uuid=stream, time=99_999)).value.time == 99_999
+
+
+def test_a_write_whose_caller_is_gone_is_finished_before_the_server_ends(tmp_path):
+    raw = uuid.uuid4().bytes
+    with contextlib.ExitStack() as stack:
+        with devserver(data=tmp_path / "data") as server, WireClient(server.endpoint) as wire:
+            wire.call("Create", pb.CreateParams(uuid=raw, collection="last"))
+            blocker = stack.enter_context(psycopg.connect(server.dsn))
+            blocker.execute("LOCK TABLE btrdb.op")
+            insert = wire.channel.unary_unary(METHODS["Insert"].path, pb.InsertParams.SerializeToString)
+            call = insert.future(pb.InsertParams(uuid=raw, values=[pb.RawPoint(time=1)]), timeout=30)
+            while server.sql_as_owner("SELECT count(*) FROM pg_locks WHERE NOT granted") == [(0,)]:
+                time.sleep(0.01)
+            call.cancel()
+            threading.Timer(3.0, blocker.rollback).start()
+        with devserver(data=tmp_path / "data") as server, WireClient(server.endpoint) as wire:
+            assert wire.call("StreamInfo", pb.StreamInfoParams(uuid=raw)).version_major == 11
 
 
 def test_an_error_of_our_own_says_nothing_of_python(wire, stream, monkeypatch, caplog):
