@@ -232,6 +232,23 @@ def test_a_write_whose_caller_is_gone_is_finished_before_the_server_ends(tmp_pat
             assert wire.call("StreamInfo", pb.StreamInfoParams(uuid=raw)).version_major == 11
 
 
+def test_new_calls_are_refused_while_old_ones_come_to_their_end():
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(devserver(faults=FaultPlan(Fault("Info", Delay(3)))))
+        with WireClient(server.endpoint) as wire:
+            slow = wire.channel.unary_unary(METHODS["Info"].path).future(b"", timeout=30)
+            while not server.calls.count("Info"):
+                time.sleep(0.01)
+            ending = threading.Thread(target=stack.close)
+            ending.start()
+            refused = (grpc.StatusCode.UNKNOWN, "")
+            while refused[0] is grpc.StatusCode.UNKNOWN:  # the answer of a server that serves
+                refused = status(lambda: wire.call("StreamInfo", pb.StreamInfoParams(uuid=bytes(16))))
+            assert refused == (grpc.StatusCode.UNAVAILABLE, "the server is shutting down")
+            assert pb.InfoResponse.FromString(slow.result()).major_version == 5
+            ending.join()
+
+
 def test_an_error_of_our_own_says_nothing_of_python(wire, stream, monkeypatch, caplog):
     def broken(rows):
         raise RuntimeError("the secret of Python")

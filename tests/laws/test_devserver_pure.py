@@ -236,6 +236,14 @@ def test_snapping_takes_the_nearest(pairs, sizes, period, start, length):
     assert got == [(cell, cells[cell][2]) for cell in sorted(cells) if start <= cell < start + length]
 
 
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_of_two_that_are_equally_near_the_earlier_wins(size):
+    pairs = [(6, 1.0), (14, 2.0), (17, 3.0), (23, 4.0), (24, 5.0)]
+    (first, *rest) = collect(multi.snapped(blocks_of(points_of(pairs), cycle([size])), 10, 0, 100))
+    got = [row for part in (first, *rest) for row in part.tolist()]
+    assert got == [(10, 1.0), (20, 3.0)]
+
+
 @pytest.mark.parametrize("period", range(1, 13))
 def test_a_point_belongs_to_the_cell_around_it(period):
     for time in range(-30, 31):

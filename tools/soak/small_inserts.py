@@ -86,14 +86,14 @@ def run(inserts: int, seed: int) -> dict[str, Any]:
         times = []
         for _ in range(5):
             began = time.monotonic()
-            got = _read(wire, raw, 0)
+            table = _table(wire, raw, 0)
             times.append(time.monotonic() - began)
-        if got != _sorted(feed.points):
+        if _points(table) != _sorted(feed.points):
             wrong.append("the newest version has other points than were written")
         wrong += [
             f"version {version} has other points than it had"
             for version, points in snapshots.items()
-            if _read(wire, raw, version) != _sorted(points)
+            if _points(_table(wire, raw, version)) != _sorted(points)
         ]
         chunks = _live_chunks(process.data)
         if chunks > CHUNKS:
@@ -113,14 +113,14 @@ def _sorted(points: Points) -> list[tuple[int, float]]:
     return sorted(points.items())
 
 
-def _read(wire: WireClient, raw: bytes, version: int) -> list[tuple[int, float]]:
+def _table(wire: WireClient, raw: bytes, version: int) -> Any:
     request = pb.ArrowRawValuesParams(uuid=raw, start=-1, end=10**18, version_major=version)
-    tables = [
-        pa.ipc.open_stream(io.BytesIO(page.arrow_bytes)).read_all() for page in wire.call("ArrowRawValues", request)
-    ]
-    table = pa.concat_tables(tables)
-    times, values = table["time"].cast("int64").to_pylist(), table["value"].to_pylist()
-    return list(zip(times, values, strict=True))
+    pages = wire.call("ArrowRawValues", request)
+    return pa.concat_tables([pa.ipc.open_stream(io.BytesIO(page.arrow_bytes)).read_all() for page in pages])
+
+
+def _points(table: Any) -> list[tuple[int, float]]:
+    return list(zip(table["time"].cast("int64").to_pylist(), table["value"].to_pylist(), strict=True))
 
 
 def _live_chunks(data: Path) -> int:
