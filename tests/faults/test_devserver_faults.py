@@ -259,6 +259,25 @@ def test_an_error_of_our_own_says_nothing_of_python(wire, stream, monkeypatch, c
     assert "the secret of Python" in caplog.text, "the owner of the server finds it in the log"
 
 
+def test_a_subscriber_that_keeps_up_may_receive_any_amount():
+    with devserver(limits=Limits(subscriber_bytes=20_000)) as server, WireClient(server.endpoint) as wire:
+        raw, over = uuid.uuid4().bytes, threading.Event()
+        wire.call("Create", pb.CreateParams(uuid=raw, collection="quick"))
+
+        def updates():
+            yield pb.SubscriptionUpdate(op=pb.ADD_UUIDS, uuids=[raw])
+            over.wait()
+
+        call = wire.start("Subscribe", updates())
+        call.initial_metadata()
+        received = 0
+        while received < 100_000:
+            wire.call("Insert", pb.InsertParams(uuid=raw, values=[pb.RawPoint(time=n) for n in range(500)]))
+            received += len(next(call).arrow_bytes)
+        call.cancel()
+        over.set()
+
+
 def test_a_subscriber_that_does_not_keep_up_is_cut_off():
     with devserver(limits=Limits(subscriber_bytes=20_000)) as server, WireClient(server.endpoint) as wire:
         raw = uuid.uuid4().bytes
