@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import threading
 import time
 import uuid
@@ -14,6 +15,7 @@ from google.protobuf.message import DecodeError
 
 from airflow_provider_btrdb.devserver import arrow
 from airflow_provider_btrdb.devserver.limits import Limits
+from airflow_provider_btrdb.devserver.subscriptions import Subscriber
 from airflow_provider_btrdb.protocol import METHODS
 from airflow_provider_btrdb.testing import devserver
 from airflow_provider_btrdb.testing.faults import (
@@ -257,6 +259,31 @@ def test_an_error_of_our_own_says_nothing_of_python(wire, stream, monkeypatch, c
     request = pb.WindowsParams(uuid=stream, start=0, end=10, width=1)
     assert status(lambda: wire.call("ArrowWindows", request)) == (grpc.StatusCode.INTERNAL, "internal error")
     assert "the secret of Python" in caplog.text, "the owner of the server finds it in the log"
+
+
+def test_a_subscriber_who_has_left_is_forgotten():
+    def known():
+        gc.collect()
+        return sum(isinstance(one, Subscriber) for one in gc.get_objects())
+
+    with devserver() as server, WireClient(server.endpoint) as wire:
+        raw, over = uuid.uuid4().bytes, threading.Event()
+        wire.call("Create", pb.CreateParams(uuid=raw, collection="left"))
+
+        def updates():
+            yield pb.SubscriptionUpdate(op=pb.ADD_UUIDS, uuids=[raw])
+            over.wait()
+
+        before = known()
+        call = wire.start("Subscribe", updates())
+        call.initial_metadata()
+        assert known() == before + 1
+        call.cancel()
+        over.set()
+        deadline = time.monotonic() + 20
+        while known() > before:
+            assert time.monotonic() < deadline, "it is still kept"
+            time.sleep(0.05)
 
 
 def test_a_subscriber_that_keeps_up_may_receive_any_amount():

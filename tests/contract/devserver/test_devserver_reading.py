@@ -147,6 +147,22 @@ def test_several_streams(wire, collection):
     assert wire.refused("ArrowMultiValues", request) == 438
 
 
+def test_snapping_looks_half_a_period_before_the_start(wire, stream):
+    wire.insert(stream, (94, 1.0), (95, 2.0), (104, 3.0), (116, 4.0), (124, 5.0))
+    request = pb.ArrowMultiValuesParams(uuids=[stream], start=100, end=120, snap_period_ns=10)
+    (page,) = wire.call("ArrowMultiValues", request)
+    table = pa.ipc.open_stream(page.arrow_bytes).read_all()
+    assert table.column(0).cast(pa.int64()).to_pylist() == [100]
+    assert table.column(1).to_pylist() == [3.0], "the nearest of 95 and 104; 116 belongs to 120"
+    request.start, request.end = 90, 95
+    (page,) = wire.call("ArrowMultiValues", request)
+    assert pa.ipc.open_stream(page.arrow_bytes).read_all().column(1).to_pylist() == [1.0]
+    wire.call("Delete", pb.DeleteParams(uuid=stream, start=100, end=110))
+    request.start, request.end = 100, 120
+    (page,) = wire.call("ArrowMultiValues", request)
+    assert pa.ipc.open_stream(page.arrow_bytes).read_all().column(1).to_pylist() == [2.0]
+
+
 def test_changes(wire, stream):
     wire.insert(stream, (100, 1.0), (5_000, 2.0))
     wire.insert(stream, (200, 1.0))
