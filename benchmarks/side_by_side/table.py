@@ -198,8 +198,8 @@ CAUSES: dict[str, str] = {
     "only empty values whether they are null (both are in, 0.99x before); iterating meets the reach.",
     "sql: SQL, 100,000 rows, all kept": "the garbage collector takes a fifth of it, making 200,000 dictionaries most "
     "of the rest; the bare stub with the standard library's JSON takes more. Tried: one document a page instead of "
-    "one a row (the same), the standard library (0.6x), a paused collector (0.42x, but a library must not pause it for its "
-    "whole process); iterating meets the reach.",
+    "one a row (the same), the standard library (0.6x), a paused collector (0.42x, but a library must not pause it for "
+    "its whole process); iterating meets the reach.",
     "values: 1,000,000 points to numpy, pyarrow loaded, beside arrow_values": "its table points into 20 pages "
     "where they lie; ours checks the order and copies them into one column of each kind. Tried: copying out of the "
     "page as it came over the wire (0.96x of what it takes now, but pages of `values_iter` would not be aligned), "
