@@ -26,7 +26,7 @@ CONNECTION_FORM = {
         },
         "ca_bundle": {
             "label": "CA bundle",
-            "description": "Path of a PEM file with the certificates to trust; empty: those that gRPC brings.",
+            "description": "Path of a PEM file with the certificates to trust; empty: those of the system.",
             "schema": {"type": ["string", "null"]},
         },
         "client_cert": {

@@ -311,7 +311,6 @@ from airflow.providers.common.sql.operators.sql import (
     SQLThresholdCheckOperator, SQLValueCheckOperator,
 )
 from airflow.providers.common.sql.sensors.sql import SqlSensor
-from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow_provider_btrdb.hooks.btrdb import BTrDBHook
 
 where = "collection = '{collection}'"
@@ -349,7 +348,7 @@ with DAG("sql", schedule=None) as dag:
         print("FRAME", BTrDBHook().get_df("SELECT name FROM streams WHERE " + where).shape)
 
     there >> [columns, table, check, value, threshold, branch]
-    branch >> [EmptyOperator(task_id="yes"), EmptyOperator(task_id="no")]
+    branch >> [SQLCheckOperator(task_id=name, sql="SELECT 1", **shared) for name in ("yes", "no")]
     there >> units
     told(names(), units.output)
 
