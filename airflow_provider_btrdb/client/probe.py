@@ -127,11 +127,14 @@ def tunnel(proxy: Proxy, address: Address, clock: Clock) -> socket.socket:
     host = f"[{address[0]}]" if ":" in address[0] else address[0]
     login = f"Proxy-Authorization: {proxy.authorization}\r\n" if proxy.authorization else ""
     request = f"CONNECT {host}:{address[1]} HTTP/1.1\r\nHost: {host}:{address[1]}\r\n{login}\r\n"
+    answer = b""
     try:
-        plain.settimeout(clock.left())
         plain.sendall(request.encode("ascii", "replace"))
-        answer = b""
-        while b"\r\n\r\n" not in answer and len(answer) < LONGEST_ANSWER and (more := plain.recv(1024)):
+        while b"\r\n\r\n" not in answer and len(answer) < LONGEST_ANSWER:
+            plain.settimeout(clock.left())
+            more = plain.recv(1024)
+            if not more:
+                break
             answer += more
     except OSError as error:
         plain.close()

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -194,7 +195,7 @@ class Proxies:
         self._stack = contextlib.ExitStack()
 
     def start(self, refuse: str | None = None) -> int:
-        """The port of a new one; with `refuse` it only ever says that."""
+        """The port of a new one; with `refuse` it only ever says that, with "" nothing that ends."""
         door = self._stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         self._stack.callback(door.shutdown, socket.SHUT_RDWR)
 
@@ -213,6 +214,10 @@ class Proxies:
             while b"\r\n\r\n" not in request:
                 request += guest.recv(4096)
             self.requests.append(request.decode())
+            if refuse == "":
+                while True:
+                    guest.sendall(b"x")
+                    time.sleep(0.05)
             if refuse is not None:
                 guest.sendall(f"HTTP/1.1 {refuse}\r\n\r\n".encode())
                 return
@@ -263,6 +268,8 @@ def test_what_a_proxy_says_is_told(proxies: Proxies) -> None:
     assert f"the proxy 127.0.0.1:{closed} (from the setting proxy): 127.0.0.1:{closed} refuses the connection" in text
     text = wrong("port", "btrdb.test:4411", retryable=True, proxy=f"http://127.0.0.1:{strict}", **options)
     assert text.endswith("refuses to connect to btrdb.test:4411: HTTP/1.1 407 Proxy Authentication Required")
+    endless = f"http://127.0.0.1:{proxies.start(refuse='')}"
+    assert "does not answer" in wrong("port", "btrdb.test:4411", retryable=True, proxy=endless, seconds=1, **options)
     text = wrong("name", "btrdb.test:4411", retryable=True, proxy="http://no-proxy.invalid:3128", **options)
     assert "DNS does not know the host 'no-proxy.invalid'" in text
 
