@@ -216,7 +216,7 @@ class Proxies:
             self.requests.append(request.decode())
             if refuse == "":
                 while True:
-                    guest.sendall(b"x")
+                    guest.sendall(b"x" * 64)
                     time.sleep(0.05)
             if refuse is not None:
                 guest.sendall(f"HTTP/1.1 {refuse}\r\n\r\n".encode())
