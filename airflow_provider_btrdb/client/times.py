@@ -72,6 +72,8 @@ def _from_datetime(time: datetime, name: str) -> int:
             return int(as_unit("ns").value)
         except ValueError:
             raise InputError(f"{name} {time.isoformat()} cannot be held in int64 nanoseconds") from None
+    if type(time) is not datetime:  # pendulum's, which Airflow hands out, divides in its own way
+        time = datetime.fromisoformat(time.isoformat())
     return (time - _EPOCH) // _MICROSECOND * 1000
 
 

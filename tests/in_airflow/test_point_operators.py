@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pendulum
 import pytest
 
 from airflow_provider_btrdb._airflow import AirflowFailException, BTrDBTransientException
@@ -140,6 +141,13 @@ def test_an_interval_that_is_none_fails_in_one_sentence(
     with pytest.raises(AirflowFailException, match=words):
         DeleteRangeOperator(task_id="t", streams=str(stream.uuid), start=start, end=end).execute({})
     assert stream.version() == 10
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York"])
+def test_airflows_own_times_are_taken(week: Path, stream: Any, zone: str) -> None:
+    start = pendulum.instance(FIRST).in_timezone(zone)
+    load(week, stream, start=start, end=start.add(days=1, microseconds=1))
+    assert stream.values().times.tolist() == [FIRST_NS + number * DAY // 4 for number in range(5)]
 
 
 def test_replace_range_says_which_interval_it_lacks(week: Path, stream: Any) -> None:
