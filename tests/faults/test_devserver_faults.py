@@ -217,6 +217,24 @@ def test_a_write_goes_on_when_its_caller_is_gone(wire, server, stream):
     assert wire.call("Nearest", pb.NearestParams(uuid=stream, time=99_999)).value.time == 99_999
 
 
+def test_a_create_whose_caller_is_gone_harms_no_other_of_its_commit(wire, server):
+    create = wire.channel.unary_unary(
+        METHODS["Create"].path, pb.CreateParams.SerializeToString, pb.CreateResponse.FromString
+    )
+    requests = [pb.CreateParams(uuid=uuid.uuid4().bytes, collection=f"together/{n}") for n in range(6)]
+    arrived = server.calls.count("Create")
+    with psycopg.connect(server.dsn) as blocker:
+        blocker.execute("LOCK TABLE btrdb.stream")
+        calls = [create.future(request, timeout=60) for request in requests]
+        while server.calls.count("Create") < arrived + len(calls):
+            time.sleep(0.01)
+        calls[2].cancel()
+        time.sleep(0.2)
+    assert [call.result() for call in calls[:2] + calls[3:]] == [pb.CreateResponse()] * 5
+    codes = [wire.call("Create", request).stat.code for request in requests]
+    assert codes == [417] * 6, "the one that nobody waits for is made as well"
+
+
 def test_a_write_whose_caller_is_gone_is_finished_before_the_server_ends(tmp_path):
     raw = uuid.uuid4().bytes
     with contextlib.ExitStack() as stack:
