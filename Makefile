@@ -6,6 +6,8 @@ SHELL := bash
 BIN := .venv/bin
 # Test servers are real processes, so a worker costs more than a core; raise it on a large machine.
 WORKERS ?= 2
+# Which Airflows test-matrix takes; all of them, unless it is told.
+MATRIX ?=
 # Handed to pytest, as in: make test PYTEST_ARGS='-m "not slow" tests/unit'
 PYTEST_ARGS ?=
 # Handed to tools/soak, as in: make soak SOAK_ARGS="kills --seed 7"
@@ -13,10 +15,11 @@ SOAK_ARGS ?=
 LOCK := UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 \
 	--extra devserver --extra arrow --extra pandas --extra polars --extra openlineage --group dev
 
-.PHONY: help bootstrap demo demo-clean test soak lint types layers proto sync fresh lock lock-check dist changelog clean
+.PHONY: help bootstrap demo demo-clean test soak lint types layers proto sync fresh lock lock-check \
+	test-matrix matrix-lock matrix-resolve dist changelog clean
 
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 bootstrap:  ## Make .venv, or bring it up to date
 	@tools/bootstrap.sh
@@ -61,6 +64,15 @@ lock-check: bootstrap  ## Check that requirements-dev.txt still fits pyproject.t
 	diff -u requirements-dev.txt "$$out" || { echo "requirements-dev.txt is stale: run 'make lock'" >&2; exit 1; }; \
 	echo "requirements-dev.txt is fresh"
 
+test-matrix: bootstrap  ## Test the wheel with each Airflow from 2.11 to 3.3 (MATRIX=3.0 for one of them)
+	$(BIN)/python tools/matrix.py run --workers $(WORKERS) $(MATRIX)
+
+matrix-lock: bootstrap  ## Compile constraints/ from pyproject.toml (LOCK_ARGS=--upgrade for newer versions)
+	$(BIN)/python tools/matrix.py lock $(LOCK_ARGS)
+
+matrix-resolve: bootstrap  ## Check that the Pythons that are not run resolve
+	$(BIN)/python tools/matrix.py resolve
+
 dist: bootstrap  ## Build wheel and sdist into dist/ and check them
 	rm -rf dist
 	$(BIN)/python -m build --no-isolation
@@ -70,5 +82,5 @@ changelog: bootstrap  ## Show what the next release's entry in CHANGELOG.md woul
 	@$(BIN)/towncrier build --draft --version "$$($(BIN)/python -c 'import airflow_provider_btrdb as p; print(p.__version__)')"
 
 clean:  ## Remove what builds, tests and checks leave behind (keeps .venv and .demo)
-	rm -rf build dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf build dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .matrix
 	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +

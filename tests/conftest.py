@@ -3,7 +3,8 @@
 Airflow, in whatever test imports it, keeps its files in a folder of this run and sees no setting of the user's own.
 
 A test may be skipped for one reason only: the machine lacks something. It says `needs ...`, and the run lists it. Any
-other skip would be a test that silently does nothing, so it fails.
+other skip would be a test that silently does nothing, so it fails. With `--environment NAME` only what
+environments.toml lists for that name may be lacking.
 
 And what every test of a client in both modes needs: one loop, and helpers that take what either mode returns.
 """
@@ -16,8 +17,10 @@ import inspect
 import os
 import shutil
 import tempfile
+import tomllib
 from collections import Counter
 from collections.abc import AsyncIterator, Generator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,6 +32,10 @@ for _name in [name for name in os.environ if name.startswith("AIRFLOW_")]:
     del os.environ[_name]
 os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-home-")
 atexit.register(shutil.rmtree, os.environ["AIRFLOW_HOME"], ignore_errors=True)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--environment", help="a name in environments.toml, which says what may be lacking")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -43,24 +50,41 @@ def skip_reason(report: pytest.TestReport | pytest.CollectReport) -> str | None:
     return report.longrepr[2].removeprefix("Skipped: ")
 
 
-def refuse_silent_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
-    reason = skip_reason(report)
-    if reason is not None and not reason.startswith(PREFIX):
+def may_lack(config: pytest.Config) -> list[str] | None:
+    """The reasons for a skip that the environment is allowed to have; None: whatever starts with `needs`."""
+    name = config.getoption("--environment")
+    if name is None:
+        return None
+    with Path(__file__).with_name("environments.toml").open("rb") as file:
+        listed: list[str] = tomllib.load(file)[name]["may_lack"]
+    return listed
+
+
+def refuse_silent_skip(report: pytest.TestReport | pytest.CollectReport, config: pytest.Config) -> None:
+    reason, allowed = skip_reason(report), may_lack(config)
+    if reason is None:
+        return
+    if not reason.startswith(PREFIX):
         report.outcome = "failed"
         report.longrepr = f"skipped with the reason {reason!r}: a skip names the missing capability, as 'needs ...'"
+    elif allowed is not None and reason not in allowed:
+        report.outcome = "failed"
+        report.longrepr = f"skipped with the reason {reason!r}, not listed in environments.toml for this environment"
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    refuse_silent_skip(report)
+    refuse_silent_skip(report, item.config)
     return report
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
     report = yield
-    refuse_silent_skip(report)
+    refuse_silent_skip(report, collector.config)
     return report
 
 
