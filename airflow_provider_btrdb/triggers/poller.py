@@ -11,6 +11,7 @@ import asyncio
 import heapq
 import itertools
 import math
+from contextlib import suppress
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -68,11 +69,9 @@ class Poller:
             self._earlier.clear()
             pause = self._waiting[0][0] - self._now()
             if pause > 0:
-                try:
-                    await asyncio.wait_for(self._earlier.wait(), pause)
-                except TimeoutError:
-                    pass
-                else:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(pause):
+                        await self._earlier.wait()
                     continue
             due = self._due()
             if due:

@@ -60,10 +60,11 @@ class StreamTrigger(BaseTrigger):
         ready = clock() + self.poll_interval
         poller, questions = poller_for(self.btrdb_conn_id, self.poll_interval), self.condition.questions()
         while clock() < end:
-            look = poller.ask(questions, not_before=ready, no_later=end)
             try:
-                # A look that began in time may end later, but not much.
-                answers = await asyncio.wait_for(look, end + self.poll_interval - clock())
+                # A look that began in time may end later, but not much. Not wait_for: up to Python 3.11 it forgets a
+                # cancellation that meets an answer, and the trigger would wait on after its task is gone.
+                async with asyncio.timeout_at(end + self.poll_interval):
+                    answers = await poller.ask(questions, not_before=ready, no_later=end)
             except TimeoutError:
                 break
             try:

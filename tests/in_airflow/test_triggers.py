@@ -15,6 +15,7 @@ import pytest
 from airflow_provider_btrdb.client import BTrDB, connect
 from airflow_provider_btrdb.testing import devserver
 from airflow_provider_btrdb.testing.faults import Delay, Refuse
+from airflow_provider_btrdb.triggers.poller import poller_for
 from airflow_provider_btrdb.triggers.streams import StreamExistsTrigger, StreamFreshnessTrigger, StreamVersionTrigger
 
 MANY = 5_000
@@ -223,6 +224,20 @@ def test_a_cancelled_trigger_leaves_the_poll(own_server: Any) -> None:
         assert own_server.calls.count("LookupStreams") == before
 
     asyncio.run(main())
+
+
+def test_a_trigger_that_is_cancelled_while_its_answer_comes_ends(own_server: Any) -> None:
+    async def main() -> bool:
+        task = asyncio.create_task(event(trigger(StreamExistsTrigger, streams=["a/b"], poll_interval=50)))
+        poller = poller_for("btrdb_default", 50)
+        await until(lambda: poller._waiting)
+        _, _, (questions, future) = poller._waiting[0]
+        future.set_result(dict.fromkeys(questions, False))
+        task.cancel()
+        await asyncio.wait([task], timeout=5)
+        return task.cancelled()
+
+    assert asyncio.run(main())
 
 
 def test_one_loop_has_one_channel(own_server: Any) -> None:
