@@ -15,7 +15,7 @@ SOAK_ARGS ?=
 LOCK := UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 \
 	--extra devserver --extra arrow --extra pandas --extra polars --extra openlineage --group dev
 
-.PHONY: help bootstrap demo demo-clean test soak lint types layers proto sync fresh lock lock-check \
+.PHONY: help bootstrap demo demo-clean test soak lint types layers proto sync fresh lock lock-check docs \
 	test-matrix matrix-lock matrix-resolve dist changelog clean
 
 help:  ## List the targets
@@ -72,6 +72,11 @@ matrix-lock: bootstrap  ## Compile constraints/ from pyproject.toml (LOCK_ARGS=-
 
 matrix-resolve: bootstrap  ## Check that the Pythons that are not run resolve
 	$(BIN)/python tools/matrix.py resolve
+
+docs: bootstrap  ## Make the site of docs/ in build/site; any warning fails
+	rm -rf build/site build/doctrees
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -d build/doctrees docs build/site
+	@echo "the site is build/site/index.html"
 
 dist: bootstrap  ## Build wheel and sdist into dist/ and check them
 	rm -rf dist

@@ -1,4 +1,4 @@
-"""PEP 249 over a BTrDB connection: SQL on the metadata, for pandas, polars, Airflow's SQL operators and people.
+"""PEP 249 over a BTrDB connection: SQL on the metadata, for pandas, polars, Airflow's SQL operators and people::
 
     connection = dbapi.connect(db)
     for collection, name in connection.cursor().execute("SELECT collection, name FROM streams WHERE unit = %s", ["V"]):

@@ -1,4 +1,4 @@
-"""A BTrDB server for tests: in this process with `devserver()`, or as the real command with `devserver_process()`.
+"""A BTrDB server for tests: in this process with `devserver()`, or as the real command with `devserver_process()`::
 
     from airflow_provider_btrdb.testing import devserver
 

@@ -1,6 +1,6 @@
-"""Pytest fixtures for users of the package; import the ones you want into your conftest.py.
+"""Pytest fixtures for users of the package. Import the ones you want into your conftest.py:
 
-from airflow_provider_btrdb.testing.fixtures import btrdb_devserver  # noqa: F401
+`from airflow_provider_btrdb.testing.fixtures import btrdb_devserver  # noqa: F401`
 """
 
 from __future__ import annotations
