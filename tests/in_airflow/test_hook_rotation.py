@@ -75,6 +75,7 @@ def test_a_changed_key_goes_on_where_the_old_one_stopped(server: RunningServer) 
     assert hook.get_records("SELECT 1") == [(1,)]
     assert [result.outcome for result in hook.create_many([{"collection": "changed", "name": "x"}])] == ["created"]
     assert BTrDBHook().get_client() is db
+    assert db.config.api_key == "key-2"
     assert channels() == before + 1  # bulk calls have a channel of their own
 
 

@@ -70,12 +70,16 @@ class AsyncCalls:
     def __init__(
         self, config: ConnectionConfig, *, pacer: Pacer | None = None, new_api_key: NewApiKey | None = None
     ) -> None:
-        self.config = config
         self.pacer = pacer or Pacer(config.max_rps)
         self.new_api_key = new_api_key
         self._link = AsyncLink(config, new_api_key)
         self._server: tuple[int, int] | None = None
         self._slots = asyncio.Semaphore(config.max_in_flight)
+
+    @property
+    def config(self) -> ConnectionConfig:
+        """How the server is talked to, with the key in use."""
+        return self._link.config
 
     async def close(self) -> None:
         """See `AsyncLink.close`."""

@@ -52,10 +52,14 @@ class BTrDB:
     """
 
     def __init__(self, config: ConnectionConfig, *, new_api_key: NewApiKey | None = None) -> None:
-        self.config = config
         self._calls = Calls(config, new_api_key=new_api_key)
         self._bulk = bulk.Bulk(self._calls)
         self._serves_sql: bool | None = None
+
+    @property
+    def config(self) -> ConnectionConfig:
+        """How the server is talked to, with the key in use."""
+        return self._calls.config
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.config.endpoint}>"

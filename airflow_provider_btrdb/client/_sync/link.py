@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -24,7 +25,6 @@ class Link:
     def __init__(self, config: ConnectionConfig, new_api_key: NewApiKey | None) -> None:
         settings = channel_settings(config)
         self.metadata = bearer(config.api_key)
-        self._api_key = config.api_key
         self._new_api_key = new_api_key
         self.config = config
         if settings.credentials is None:
@@ -99,11 +99,12 @@ class Link:
         key: Any = self._new_api_key()
         if self.metadata != used:
             return True
-        if key == self._api_key:
+        if key == self.config.api_key:
             return False
         self.use_key(key)
         return True
 
     def use_key(self, key: str | None) -> None:
-        """The API key of every call from now on."""
-        self._api_key, self.metadata = key, bearer(key)
+        """The API key of every call from now on. Raises InputError for text that cannot be sent."""
+        self.config = replace(self.config, api_key=key)
+        self.metadata = bearer(key)
