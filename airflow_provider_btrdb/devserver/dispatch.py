@@ -170,7 +170,9 @@ class Dispatcher(grpc.GenericRpcHandler):  # type: ignore[misc]
     async def _serve_stream(self, method: Method, raw: Any, context: Any) -> None:
         async def send(data: bytes) -> None:
             try:
-                await asyncio.wait_for(context.write(data), STALLED_READER_SECONDS)
+                # wait_for of Python 3.11 loses a cancellation that comes as the write ends, and the call stayed.
+                async with asyncio.timeout(STALLED_READER_SECONDS):
+                    await context.write(data)
             except grpc.aio.BaseError:
                 # The call is over, and gRPC was about to cancel this task: there is nobody to tell anything.
                 raise asyncio.CancelledError from None

@@ -12,6 +12,7 @@ import grpc
 import pytest
 
 from airflow_provider_btrdb.client import Stream, StreamSet, connect, connect_async, errors
+from airflow_provider_btrdb.client.questions import Known, VersionOf
 from airflow_provider_btrdb.testing import RunningServer
 from airflow_provider_btrdb.testing.faults import Delay, Refuse
 
@@ -42,7 +43,9 @@ ON_DATABASE: dict[str, Any] = {
     "list_unique_names": lambda db, s: db.list_unique_names(s.collection),
     "list_unique_units": lambda db, s: db.list_unique_units(s.collection),
     "list_unique_annotations": lambda db, s: db.list_unique_annotations(s.collection),
+    "ask_many": lambda db, s: db.ask_many([Known(s.uuid), VersionOf(s.uuid)]),
     "subscribe": None,  # a test of its own: it never ends by itself
+    "use_api_key": None,  # asks nobody
     "close": None,
 }
 ON_STREAM: dict[str, Any] = {

@@ -7,6 +7,7 @@ every point comes exactly once.
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import threading
 import time
@@ -44,6 +45,14 @@ def until(condition: Callable[[], Any], what: str) -> None:
     raise AssertionError(f"it did not come true: {what}")
 
 
+@functools.cache
+def loop_of_followers() -> asyncio.AbstractEventLoop:
+    """One for all, never closed: what gRPC still has for a closed loop is an error in the other loops."""
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, daemon=True).start()
+    return loop
+
+
 class Follower:
     """A subscription read on a thread of its own, with a connection of its own; what came so far, by uuid."""
 
@@ -55,7 +64,7 @@ class Follower:
         """Cleared: it is slow, and takes no further item."""
         self.may_read.set()
         self._stop = threading.Event()
-        work = {"sync": self._follow, "async": lambda *all_: asyncio.run(self._follow_async(*all_))}[mode]
+        work = {"sync": self._follow, "async": self._follow_on_loop}[mode]
         self._thread = threading.Thread(target=self._guarded, args=(work, endpoint, uuids), daemon=True)
         self._thread.start()
 
@@ -75,6 +84,9 @@ class Follower:
                 if self._keep(uuid, points):
                     return
                 self.may_read.wait()
+
+    def _follow_on_loop(self, *arguments: Any) -> None:
+        asyncio.run_coroutine_threadsafe(self._follow_async(*arguments), loop_of_followers()).result()
 
     async def _follow_async(self, endpoint: str, uuids: list[UUID]) -> None:
         async with await connect_async(endpoint) as self.db:
