@@ -114,7 +114,8 @@ def _whole_file(path: str, conn_id: str | None) -> Iterator[tuple[IO[bytes], lis
     """
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-    target = ObjectStoragePath(path, conn_id=conn_id)
+    # A plain path, since ObjectStoragePath of Airflow 2.11 does not get along with file:// of newer universal_pathlib.
+    target = ObjectStoragePath(path.removeprefix("file://"), conn_id=conn_id)
     # Through the file system below, because ObjectStoragePath reports every path it writes as lineage.
     storage = target.fs
     temporary = str(target.parent.path).rstrip("/") + f"/.{target.name}.{uuid4().hex}.part"

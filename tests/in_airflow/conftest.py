@@ -7,11 +7,14 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import airflow
 import pytest
 from filelock import FileLock
 
@@ -52,6 +55,21 @@ def db(server: Any) -> Iterator[BTrDB]:
 def collection() -> str:
     """A collection of the test's own."""
     return f"airflow-test/{uuid4()}"
+
+
+def operators_in_this_thread() -> None:
+    """Airflow 2 makes what it keeps per thread about running operators in the first thread only."""
+    if airflow.__version__.startswith("2."):
+        from airflow.models.baseoperator import ExecutorSafeguard
+
+        ExecutorSafeguard._sentinel.callers = {}
+
+
+@pytest.fixture
+def pool() -> Iterator[Callable[[int], ThreadPoolExecutor]]:
+    """Makes pools of threads in which operators can be executed."""
+    with ExitStack() as stack:
+        yield lambda threads: stack.enter_context(ThreadPoolExecutor(threads, initializer=operators_in_this_thread))
 
 
 def connection_json(endpoint: str, **fields: Any) -> str:

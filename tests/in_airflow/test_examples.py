@@ -8,7 +8,6 @@ import re
 import subprocess
 import sys
 import textwrap
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -52,7 +51,7 @@ def test_the_example_runs_and_finds_what_it_expects(name: str, airflow_db: Path)
 
 
 @pytest.mark.usefixtures("connection")
-def test_a_week_twice_side_by_side_and_reversed_gives_equal_points(db: BTrDB) -> None:
+def test_a_week_twice_side_by_side_and_reversed_gives_equal_points(db: BTrDB, pool: Any) -> None:
     def load_day(day: int) -> Any:
         start = datetime(1997, 1, 1, tzinfo=UTC) + timedelta(days=day)
         operator = load("btrdb_backfill").backfill.get_task("load_day")
@@ -63,13 +62,11 @@ def test_a_week_twice_side_by_side_and_reversed_gives_equal_points(db: BTrDB) ->
     (stream,) = db.streams("backfill/703165/DryBulb")
     stream.delete(0, 2**61)
     days = list(range(7))
-    with ThreadPoolExecutor(7) as pool:
-        first = list(pool.map(load_day, days))
+    first = list(pool(7).map(load_day, days))
     assert [result["inserted"] for result in first] == [14, 24, 24, 24, 24, 24, 24]
     points = stream.values()
     assert len(points) == 158
-    with ThreadPoolExecutor(7) as pool:
-        again = list(pool.map(load_day, reversed(days)))
+    again = list(pool(7).map(load_day, reversed(days)))
     assert [result["inserted"] for result in again] == [0] * 7
     assert stream.values() == points
     stream.delete(0, 2**61)

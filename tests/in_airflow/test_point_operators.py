@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -53,10 +52,11 @@ def test_an_interval_is_half_open(week: Path, stream: Any) -> None:
 
 
 @pytest.mark.parametrize("mode", ["replace_range", "replace", "retain", "equal"])
-def test_a_backfill_twice_side_by_side_and_reversed_gives_equal_points(week: Path, stream: Any, mode: str) -> None:
+def test_a_backfill_twice_side_by_side_and_reversed_gives_equal_points(
+    week: Path, stream: Any, mode: str, pool: Any
+) -> None:
     days = list(range(7))
-    with ThreadPoolExecutor(7) as pool:
-        results = list(pool.map(lambda day: load(week, stream, day, write_mode=mode), days))
+    results = list(pool(7).map(lambda day: load(week, stream, day, write_mode=mode), days))
     assert [result["inserted"] for result in results] == [4] * 7
     points, version = stream.values(), stream.version()
     assert len(points) == 28
@@ -97,13 +97,15 @@ def test_replace_range_takes_all_files_together(tmp_path: Path, stream: Any) -> 
     assert list(stream.values()) == [(FIRST_NS, 0.0), (FIRST_NS + 1, 1.0), (FIRST_NS + 2, 2.0), (FIRST_NS + 99, 2.0)]
 
 
-def test_replace_range_counts_what_is_there_afterwards(server: Any, week: Path, db: BTrDB, stream: Any) -> None:
+def test_replace_range_counts_what_is_there_afterwards(
+    server: Any, week: Path, db: BTrDB, stream: Any, pool: Any
+) -> None:
     """Somebody who inserts into the interval between the two writes is noticed, and the next try mends it."""
     other = db.stream_from_uuid(stream.uuid)
-    with server.faults.inject("Insert", Delay(0.6)), ThreadPoolExecutor(1) as pool:
-        task = pool.submit(load, week, stream, 0, write_mode="replace_range")
-        while server.calls.count("Delete") == 0 or other.version() == 10:
-            pass
+    with server.faults.inject("Insert", Delay(0.6)):
+        task = pool(1).submit(load, week, stream, 0, write_mode="replace_range")
+        while other.version() == 10:
+            assert not task.done()
         other.insert([(FIRST_NS + 5, 9.0)])
         with pytest.raises(BTrDBTransientException, match="holds 5 points in the interval after 4 were put there"):
             task.result()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 from uuid import uuid4
 
@@ -65,7 +64,7 @@ def test_update_of_two_streams_with_one_name_keeps_them_apart(db: BTrDB, collect
     assert [stream.annotations for stream in db.streams(uuids)] == [{"of": "V"}, {"of": "A"}]
 
 
-def test_update_outlives_somebody_elses_change(server: Any, db: BTrDB, collection: str) -> None:
+def test_update_outlives_somebody_elses_change(server: Any, db: BTrDB, collection: str, pool: Any) -> None:
     """Others change the stream between reading and writing: it is read again, and nobody's change is lost."""
     db.create(uuid4(), collection, {"name": "x"})
 
@@ -74,11 +73,7 @@ def test_update_outlives_somebody_elses_change(server: Any, db: BTrDB, collectio
         create(row, if_exists="update")
 
     with server.faults.inject("SetStreamAnnotations", Delay(0.05), first=1, last=100):
-        threads = [threading.Thread(target=change, args=(key,)) for key in "abcd"]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        list(pool(4).map(change, "abcd"))
     (stream,) = db.streams_in_collection(collection)
     assert stream.annotations == dict.fromkeys("abcd", "set")
 
@@ -217,28 +212,17 @@ def test_obliterate_names_what_it_removes(streams: Any) -> None:
 # ---------------------------------------------------------------- on_kill
 
 
-def test_a_killed_task_ends_its_calls_at_once(server: Any, db: BTrDB, collection: str) -> None:
+def test_a_killed_task_ends_its_calls_at_once(server: Any, db: BTrDB, collection: str, pool: Any) -> None:
     """And the error is worth a retry: the task may have been killed because its machine goes away."""
     operator = CreateStreamOperator(task_id="t", streams={"collection": collection, "name": "x"})
-    ended: list[BaseException] = []
     before = server.calls.count("LookupStreams")
-
-    def run() -> None:
-        try:
-            operator.execute({})
-        except BaseException as error:
-            ended.append(error)
-
     with server.faults.inject("LookupStreams", Delay(60)):
-        thread = threading.Thread(target=run)
-        thread.start()
+        task = pool(1).submit(operator.execute, {})
         while server.calls.count("LookupStreams") == before:
-            thread.join(0.01)
+            assert not task.done()
         operator.on_kill()
-        thread.join(30)
-    assert not thread.is_alive()
-    assert [type(error) for error in ended] == [BTrDBTransientException]
-    assert "closed during" in str(ended[0])
+        with pytest.raises(BTrDBTransientException, match="closed during"):
+            task.result(timeout=30)
     assert operator.execute({})["created"] == 1  # a new connection
 
 
