@@ -63,4 +63,7 @@ def btrdb_backfill() -> None:
 backfill = btrdb_backfill()
 
 if __name__ == "__main__":
-    raise SystemExit(backfill.test(logical_date=datetime(1997, 1, 2, tzinfo=UTC)).state != "success")
+    import inspect
+
+    day = "logical_date" if "logical_date" in inspect.signature(backfill.test).parameters else "execution_date"
+    raise SystemExit(backfill.test(**{day: datetime(1997, 1, 2, tzinfo=UTC)}).state != "success")

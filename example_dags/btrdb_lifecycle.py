@@ -11,8 +11,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-# Airflow 3 alone: from airflow.sdk import AssetAlias, dag, task
-from airflow.providers.common.compat.sdk import AssetAlias, dag, task
+# Airflow 3 alone: from airflow.sdk import dag, task
+from airflow.providers.common.compat.sdk import dag, task
 
 from airflow_provider_btrdb.hooks.btrdb import BTrDBHook
 from airflow_provider_btrdb.operators.audit import BTrDBMetadataCheckOperator
@@ -35,8 +35,6 @@ def btrdb_lifecycle() -> None:
         task_id="create",
         streams=[{"collection": "lifecycle/bus1", "name": name, "unit": "volts"} for name in NAMES],
         if_exists="update",
-        emit_asset=True,
-        outlets=[AssetAlias("lifecycle streams")],
     )
 
     update = UpdateStreamOperator(

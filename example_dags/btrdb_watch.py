@@ -1,14 +1,16 @@
-"""A run for whatever happens to a stream's data, from Airflow 3.0 on.
+"""A run for whatever happens to a stream's data, and asset events for streams that were made; from Airflow 3.0 on.
 
-Needs the connection `btrdb_default` and the stream `watched/bus1/FREQ`; `airflow dags test` runs it without an event.
+Needs the connection `btrdb_default`. `btrdb_make_watched` makes the stream that `btrdb_watch` watches; `airflow dags
+test` runs the latter without an event.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from airflow.sdk import Asset, AssetWatcher, dag, task
+from airflow.sdk import Asset, AssetAlias, AssetWatcher, dag, task
 
+from airflow_provider_btrdb.operators.streams import CreateStreamOperator
 from airflow_provider_btrdb.triggers.events import BTrDBStreamEventTrigger
 
 trigger = BTrDBStreamEventTrigger(stream="watched/bus1/FREQ", poll_interval=10)
@@ -26,7 +28,17 @@ def btrdb_watch() -> None:
     changed()
 
 
-watch = btrdb_watch()
+@dag(schedule=None, tags=["btrdb"])
+def btrdb_make_watched() -> None:
+    CreateStreamOperator(
+        task_id="make",
+        streams={"collection": "watched/bus1", "name": "FREQ", "unit": "Hz"},
+        emit_asset=True,
+        outlets=[AssetAlias("streams that were made")],
+    )
+
+
+watch, make = btrdb_watch(), btrdb_make_watched()
 
 if __name__ == "__main__":
-    raise SystemExit(watch.test().state != "success")
+    raise SystemExit({make.test().state, watch.test().state} != {"success"})
