@@ -13,6 +13,7 @@ from uuid import uuid4
 import pytest
 
 from airflow_provider_btrdb.client import BTrDB, connect
+from airflow_provider_btrdb.client.questions import ALONE
 from airflow_provider_btrdb.testing import devserver
 from airflow_provider_btrdb.testing.faults import Delay, Refuse
 from airflow_provider_btrdb.triggers.poller import poller_for
@@ -70,7 +71,10 @@ def test_thousands_that_wait_for_names_cost_one_call_per_interval(own_server: An
         waiting = [trigger(StreamExistsTrigger, streams=[f"{row['collection']}/{row['name']}"]) for row in rows]
         tasks = [asyncio.create_task(event(one)) for one in waiting]
         await until(lambda: own_server.calls.count("SQLQuery") >= 3)
-        assert set(own_server.calls.counts()) == {"SQLQuery"}
+        counts = own_server.calls.counts()
+        # Those who join first may be so few in their first round that they are looked up one by one.
+        assert counts.keys() <= {"SQLQuery", "LookupStreams"}
+        assert counts["LookupStreams"] <= 2 * ALONE
         assert not any(task.done() for task in tasks)
         await asyncio.to_thread(own_db.create_many, rows)
         return await asyncio.gather(*tasks)
