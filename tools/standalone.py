@@ -1,0 +1,172 @@
+"""An `airflow standalone` on free ports of this machine, for tests and for pictures, and nothing left of it afterwards.
+
+SQLite, the LocalExecutor, no login. Linux only: it finds the processes of Airflow in /proc.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+BIN = Path(sys.executable).parent
+T = TypeVar("T")
+
+
+class Standalone:
+    """A running Airflow. Use `standalone()` to get one."""
+
+    def __init__(self, home: Path, dags: Path, settings: Mapping[str, str]) -> None:
+        api, worker_logs, trigger_logs = free_ports(3)
+        self.url = f"http://127.0.0.1:{api}"
+        self.log = home / "standalone.log"
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+        self._environment = {
+            **kept,
+            "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",  # Airflow starts its parts by their name
+            "AIRFLOW_HOME": str(home),
+            "AIRFLOW__API__BASE_URL": self.url,
+            "AIRFLOW__API__HOST": "127.0.0.1",
+            "AIRFLOW__API__PORT": str(api),
+            "AIRFLOW__API__WORKERS": "1",
+            "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+            "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
+            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
+            "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+            "AIRFLOW__CORE__PARALLELISM": "8",
+            # Its parts write to one file and wait for each other; the scheduler ends when it has waited in vain.
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}?timeout=300",
+            "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(trigger_logs),
+            "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(worker_logs),
+            **settings,
+        }
+        self._sessions: list[subprocess.Popen[bytes]] = []
+        self._token = ""
+
+    def start(self, *part: str) -> None:
+        """Start `airflow standalone`, or the part of it that is named, in a session of its own."""
+        command = [BIN / "airflow", *(part or ["standalone"])]
+        with self.log.open("a") as log:
+            process = subprocess.Popen(
+                command, env=self._environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        self._sessions.append(process)
+
+    def wait_until_healthy(self) -> None:
+        """Until every part says so."""
+
+        def healthy() -> bool:
+            self._token = self._call("GET", "/auth/token")["access_token"]
+            health = self.api("GET", "/api/v2/monitor/health")
+            return all(health[part]["status"] == "healthy" for part in ("scheduler", "dag_processor", "triggerer"))
+
+        self.wait_for("Airflow to be healthy", healthy)
+
+    def stop_part(self, name: str) -> None:
+        """End the part with all its processes, as a crash of its machine would."""
+        parents = self.processes()
+        doomed = {pid for pid in parents if name in command_of(pid)}
+        assert doomed, f"there is no {name}"
+        while children := {pid for pid, parent in parents.items() if parent in doomed} - doomed:
+            doomed |= children
+        for pid in doomed:
+            end(pid, signal.SIGKILL)
+        self.wait_for(f"the {name} to be gone", lambda: not doomed & set(self.processes()))
+
+    def stop(self) -> None:
+        """End all processes. Airflow's first one alone would leave the others behind."""
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for pid in self.processes():
+                end(pid, number)
+            limit = time.monotonic() + 20
+            while self.processes() and time.monotonic() < limit:
+                time.sleep(0.1)
+        for process in self._sessions:
+            process.wait()
+
+    def processes(self) -> dict[int, int]:
+        """All processes of this Airflow, with their parents."""
+        sessions = {process.pid for process in self._sessions}
+        found = {}
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                state, parent, _, session = stat.read_text().rpartition(")")[2].split()[:4]
+            except OSError:  # it ended meanwhile
+                continue
+            if int(session) in sessions and state != "Z":
+                found[int(stat.parent.name)] = int(parent)
+        return found
+
+    def api(self, method: str, path: str, body: Any = None) -> Any:
+        """The reply of Airflow's API. Raises urllib.error.HTTPError."""
+        return self._call(method, path, body)
+
+    def wait_for(self, what: str, condition: Callable[[], T], limit: float = 300) -> T:
+        """The first result of the condition that is true. An API that fails, or does not answer, is asked again."""
+        end_of_patience = time.monotonic() + limit
+        while time.monotonic() < end_of_patience:
+            try:
+                if result := condition():
+                    return result
+            except (urllib.error.URLError, ConnectionError, TimeoutError):  # not up, or does not know of it yet
+                pass
+            assert self.processes(), f"{what}: Airflow ended\n{self._end_of_log()}"
+            time.sleep(0.5)
+        raise AssertionError(f"{what}: waited {limit:.0f} s\n{self._end_of_log()}")
+
+    def _call(self, method: str, path: str, body: Any = None) -> Any:
+        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data, headers, method=method)
+        with urllib.request.urlopen(request, timeout=60) as reply:
+            return json.load(reply)
+
+    def _end_of_log(self) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-40:])
+
+
+@contextmanager
+def standalone(home: Path, dags: Path, settings: Mapping[str, str]) -> Iterator[Standalone]:
+    """Airflow with these DAGs and `AIRFLOW...` variables, its files in `home`; healthy when the block begins."""
+    airflow = Standalone(home, dags, settings)
+    airflow.start()
+    try:
+        airflow.wait_until_healthy()
+        yield airflow
+    finally:
+        airflow.stop()
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [bound.getsockname()[1] for bound in sockets]
+    for bound in sockets:
+        bound.close()
+    return ports
+
+
+def command_of(pid: int) -> str:
+    """The process's command line; empty when it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
+
+
+def end(pid: int, number: signal.Signals) -> None:
+    """Send the signal, unless the process has ended."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
