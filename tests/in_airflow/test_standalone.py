@@ -131,3 +131,39 @@ def test_racing_creates_make_each_stream_once_and_none_fails(running: Standalone
     assert running.wait_for("the run to end", lambda: ended(running, run), limit=600) == "success"
     assert states(running, run) == {"success": 20}
     assert Counter(stream.name for stream in data.lookup_iter("raced")) == {f"s{number}": 1 for number in range(50)}
+
+
+@pytest.mark.usefixtures("form")
+def test_a_new_version_runs_the_watching_dag_also_across_a_restart_of_the_triggerer(
+    running: Standalone, data: BTrDB
+) -> None:
+    """The trigger reports from version 10 on, that of a new stream, so the test need not wait for its first look."""
+    runs = "/api/v2/dags/watches/dagRuns"
+
+    def told() -> list[dict[str, Any]]:
+        """What the events of all successful runs say, in the order of the versions."""
+        found = []
+        for run in running.api("GET", f"{runs}?state=success")["dag_runs"]:
+            xcom = f"{runs}/{run['dag_run_id']}/taskInstances/seen/xcomEntries/return_value"
+            found += running.api("GET", xcom)["value"]
+        return sorted(found, key=lambda payload: payload["version"])
+
+    def up_to(version: int) -> list[dict[str, Any]]:
+        def reached() -> list[dict[str, Any]] | None:
+            events = told()
+            return events if events and events[-1]["version"] >= version else None
+
+        return running.wait_for(f"a run for version {version}", reached)
+
+    stream = data.create(uuid4(), "watched", {"name": "one"})
+    stream.insert([(1, 1.0)])
+    first = stream.version()
+    assert up_to(first) == [{"uuid": str(stream.uuid), "from_version": 10, "version": first}]
+
+    running.stop_part("triggerer")
+    stream.insert([(2, 2.0)])
+    stream.insert([(3, 3.0)])
+    second = stream.version()
+    running.start("triggerer")
+    _, missed = up_to(second)
+    assert missed == {"uuid": str(stream.uuid), "from_version": first, "version": second}
