@@ -34,8 +34,8 @@ RESOLVED = {"3.12": RUN, "3.13": ("3.1", "3.2", "3.3")}
 TOO_NEW = {
     # It reads a request's body as JSON only when the request says that it is; Airflow's task runner did not say so.
     "3.0": ["fastapi<0.132"],
-    # It refuses the function that tells the states of a finished task apart.
-    "3.2": ["pydantic<2.14"],
+    # Its routes lose the words that tell the states of a finished task apart.
+    "3.2": ["fastapi<0.137"],
 }
 """What the newest patch of an Airflow allows but does not work with; Airflow's own constraint files have older ones."""
 

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import airflow
 import pytest
 
 from airflow_provider_btrdb.client import BTrDB
@@ -44,6 +45,9 @@ def run(command: list[str], environment: dict[str, str]) -> str:
     return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
 
 
+@pytest.mark.skipif(
+    airflow.__version__.startswith("3.0."), reason="needs dag.test() to log the end of a task: not in Airflow 3.0"
+)
 def test_the_demo_prints_what_the_readme_shows(tmp_path: Path) -> None:
     (block,) = [block for block in blocks("console") if commands(block) == ["make demo"]]
     command = [sys.executable, str(ROOT / "tools" / "demo.py"), "--state", str(tmp_path)]
