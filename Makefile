@@ -16,7 +16,7 @@ LOCK := UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile pyproject.to
 	--extra devserver --extra arrow --extra pandas --extra polars --extra openlineage --group dev
 
 .PHONY: help bootstrap demo demo-clean test soak lint types layers proto sync fresh lock lock-check docs \
-	test-matrix matrix-lock matrix-resolve dist changelog clean
+	test-matrix matrix-lock matrix-resolve screenshots dist changelog clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,10 +73,8 @@ matrix-lock: bootstrap  ## Compile constraints/ from pyproject.toml (LOCK_ARGS=-
 matrix-resolve: bootstrap  ## Check that the Pythons that are not run resolve
 	$(BIN)/python tools/matrix.py resolve
 
-docs: bootstrap  ## Make the site of docs/ in build/site; any warning fails
-	rm -rf build/site build/doctrees
-	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -d build/doctrees docs build/site
-	@echo "the site is build/site/index.html"
+.PHONY: help bootstrap demo demo-clean test soak lint types layers proto sync fresh lock lock-check docs \
+	test-matrix matrix-lock matrix-resolve screenshots dist changelog clean
 
 dist: bootstrap  ## Build wheel and sdist into dist/ and check them
 	rm -rf dist
