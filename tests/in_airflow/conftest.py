@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,8 @@ import airflow
 import pytest
 from filelock import FileLock
 
-from airflow_provider_btrdb.client import BTrDB, connect
+from airflow_provider_btrdb._airflow import BTrDBTransientException, worth_a_retry
+from airflow_provider_btrdb.client import BTrDB, BTrDBError, connect
 from airflow_provider_btrdb.testing import devserver
 
 API_KEY = "sentinel-key-that-must-never-be-seen"
@@ -86,3 +88,42 @@ def connection(server: Any, monkeypatch: pytest.MonkeyPatch) -> str:
     slow = {"retry_total": 0, "max_in_flight": 1}
     monkeypatch.setenv("AIRFLOW_CONN_ONE_BY_ONE", connection_json(server.endpoint, extra=slow))
     return "btrdb_default"
+
+
+class Troubles:
+    """docs/troubleshooting.md, and the connection `btrdb_default` in all the ways in which it can be wrong."""
+
+    PAGE = Path(__file__).parents[2] / "docs" / "troubleshooting.md"
+
+    def __init__(self, server: Any, patch: pytest.MonkeyPatch) -> None:
+        self._server, self._patch = server, patch
+        self._rows = {
+            section.splitlines()[0]: dict(re.findall(r"^\| `(.+?)` \|.*\| (yes|no) \|$", section, re.MULTILINE))
+            for section in self.PAGE.read_text().split("\n## ")[1:]
+        }
+
+    def connect(self, endpoint: str | None = None, **fields: Any) -> None:
+        """Calls are tried once only. What is no field of a connection is one of its extras."""
+        whole = {name: fields.pop(name) for name in ("host", "port", "password", "conn_type") if name in fields}
+        extra = {"retry_total": 0, **fields}
+        text = connection_json(endpoint or self._server.endpoint, extra=extra, **whole)
+        self._patch.setenv("AIRFLOW_CONN_BTRDB_DEFAULT", text)
+
+    def texts(self, *sections: str) -> list[str]:
+        """The errors of these sections, as the page has them."""
+        return [text for section in sections for text in self._rows[section]]
+
+    def check(self, text: str, error: BaseException) -> None:
+        """The error says this text, `…` being anything, and is retried where the page says so."""
+        retried = {text: retried for rows in self._rows.values() for text, retried in rows.items()}[text]
+        pattern = re.sub("…", ".+", re.escape(text).removesuffix("…"))
+        assert re.fullmatch(pattern + ".*" * text.endswith("…"), str(error), re.DOTALL), str(error)
+        transient = (
+            worth_a_retry(error) if isinstance(error, BTrDBError) else isinstance(error, BTrDBTransientException)
+        )
+        assert (retried == "yes") == transient, type(error)
+
+
+@pytest.fixture
+def troubled(server: Any, monkeypatch: pytest.MonkeyPatch) -> Troubles:
+    return Troubles(server, monkeypatch)
