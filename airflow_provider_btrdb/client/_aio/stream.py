@@ -110,7 +110,7 @@ class AsyncStream:
         self._descriptor = reply.descriptor
 
     async def exists(self) -> bool:
-        """Does the server know the uuid? False also for a stream that this key may not see."""
+        """Does the server know the uuid? Of a stream that the key may not read: False or PermissionDeniedError."""
         try:
             await self.refresh()
         except StreamNotFoundError:

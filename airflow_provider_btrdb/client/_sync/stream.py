@@ -111,7 +111,7 @@ class Stream:
         self._descriptor = reply.descriptor
 
     def exists(self) -> bool:
-        """Does the server know the uuid? False also for a stream that this key may not see."""
+        """Does the server know the uuid? Of a stream that the key may not read: False or PermissionDeniedError."""
         try:
             self.refresh()
         except StreamNotFoundError:
