@@ -30,6 +30,7 @@ suppress_warnings = ["autoapi.python_import_resolution"]
 # `x` in a docstring is a link where x is part of the reference, and code otherwise.
 default_role = "py:obj"
 python_use_unqualified_type_names = True
+python_maximum_signature_line_length = 100  # a longer one has a line for each parameter
 
 
 def setup(app: Sphinx) -> None:
