@@ -15,8 +15,8 @@ SOAK_ARGS ?=
 LOCK := UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 \
 	--extra devserver --extra arrow --extra pandas --extra polars --extra openlineage --group dev
 
-.PHONY: help bootstrap demo demo-clean test soak lint types layers proto sync fresh lock lock-check docs \
-	test-matrix matrix-lock matrix-resolve screenshots dist changelog clean
+.PHONY: help bootstrap demo demo-clean test soak lint types layers proto sync fresh lock lock-check \
+	test-matrix matrix-lock matrix-resolve docs screenshots dist changelog clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,8 +73,13 @@ matrix-lock: bootstrap  ## Compile constraints/ from pyproject.toml (LOCK_ARGS=-
 matrix-resolve: bootstrap  ## Check that the Pythons that are not run resolve
 	$(BIN)/python tools/matrix.py resolve
 
-.PHONY: help bootstrap demo demo-clean test soak lint types layers proto sync fresh lock lock-check docs \
-	test-matrix matrix-lock matrix-resolve screenshots dist changelog clean
+docs: bootstrap  ## Make the site of docs/ in build/site; any warning fails
+	rm -rf build/site build/doctrees
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -d build/doctrees docs build/site
+	@echo "the site is build/site/index.html"
+
+screenshots: bootstrap  ## Take the pictures in docs/ from a running Airflow (needs chromium)
+	$(BIN)/python tools/screenshot_connection_form.py
 
 dist: bootstrap  ## Build wheel and sdist into dist/ and check them
 	rm -rf dist
