@@ -55,6 +55,11 @@ def create_asset(
     return Asset(uri=uri.geturl(), extra=extra or {})
 
 
+def collection_uri(endpoint: str, collection: str) -> str:
+    """The URI of a collection; `endpoint` is `host:port`."""
+    return f"{SCHEME}://{endpoint}/{COLLECTION}/{_quoted(collection)}"
+
+
 def convert_asset_to_openlineage(asset: Asset, lineage_context: Any) -> OpenLineageDataset:
     """The dataset of an asset: namespace `btrdb://host:port`, name the uuid or the collection."""
     from airflow.providers.common.compat.openlineage.facet import Dataset

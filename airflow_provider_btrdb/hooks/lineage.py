@@ -5,17 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from typing import Any
-from urllib.parse import quote
+
+from airflow_provider_btrdb.assets.streams import collection_uri
 
 log = logging.getLogger(__name__)
 
 MOST = 20
 """Collections told one by one, of each direction. Airflow keeps 100 assets for a whole task."""
-
-
-def collection_uri(endpoint: str, collection: str) -> str:
-    """The URI under which a collection is known in lineage."""
-    return f"btrdb://{endpoint}/{quote(collection)}"
 
 
 def report(hook: Any, endpoint: str, *, inputs: Iterable[str] = (), outputs: Iterable[str] = ()) -> None:

@@ -82,7 +82,7 @@ def test_calls_tell_the_collections(connection: str, server: Any, collector: Any
     hook.create(uuid4(), f"{base}/a b", {"name": "x"})
     hook.create_many([{"collection": f"{base}/c", "name": f"n{number}"} for number in range(30)])
     hook.create_many([{"collection": "c" * 256, "name": "refused"}])
-    at = f"btrdb://{server.endpoint}/{base}"
+    at = f"btrdb://{server.endpoint}/collection/{base}"
     assert uris(collector.collected_assets.outputs) == [f"{at}/a%20b", f"{at}/c"]
     assert collector.collected_assets.inputs == []
     hook.streams(f"{base}/c/n1", f"{base}/c/n2")
@@ -94,7 +94,9 @@ def test_many_collections_are_counted(connection: str, server: Any, collector: A
     hook = BTrDBHook()
     hook.report_lineage(outputs=[f"c{number:03}" for number in range(500) for _ in range(2)])
     lineage_now = collector.collected_assets
-    assert uris(lineage_now.outputs) == [f"btrdb://{server.endpoint}/c{number:03}" for number in range(lineage.MOST)]
+    assert uris(lineage_now.outputs) == [
+        f"btrdb://{server.endpoint}/collection/c{number:03}" for number in range(lineage.MOST)
+    ]
     assert [(one.key, one.value) for one in lineage_now.extra] == [("btrdb_outputs", {"collections": 500})]
 
 

@@ -159,14 +159,15 @@ def waiting_for(stream: str, seconds: float = 120) -> StreamExistsTrigger:
         min_count=1,
         btrdb_conn_id="btrdb_default",
         poll_interval=0.3,
+        require_visible_prefix=None,
         end_time=time.time() + seconds,
     )
 
 
 async def at_work(server: RunningServer, calls: int) -> None:
-    """Until so many more lookups have arrived."""
-    wanted = server.calls.count("LookupStreams") + calls
-    while server.calls.count("LookupStreams") < wanted:
+    """Until so many more questions have arrived; one asks for all triggers of a connection and interval."""
+    wanted = server.calls.count("SQLQuery") + calls
+    while server.calls.count("SQLQuery") < wanted:
         await asyncio.sleep(0.02)
 
 
@@ -182,13 +183,13 @@ def test_keys_change_under_a_hundred_waiting_triggers(server: RunningServer) -> 
 
     async def scenario() -> tuple[list[dict[str, Any]], int]:
         waiting = [asyncio.create_task(first_event(waiting_for(f"rotation/{name}"))) for name in names]
-        with server.faults.inject("LookupStreams", Delay(0.05), last=10**6):
-            await at_work(server, WAITING)
+        with server.faults.inject("SQLQuery", Delay(0.05), last=10**6):
+            await at_work(server, 1)
             for number in (2, 3):
                 # Nothing else runs on this loop between the two, so that no trigger sees one without the other.
                 server.change_keys(api_key=f"key-{number}")
                 say(server, f"key-{number}")
-                await at_work(server, 2 * WAITING)
+                await at_work(server, 3)
             more = channels() - before
         with arranged(server, "key-3") as db:
             await asyncio.to_thread(db.create_many, [{"collection": "rotation", "name": name} for name in names])

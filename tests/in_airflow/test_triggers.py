@@ -125,7 +125,7 @@ def test_versions_and_freshness_cost_one_call_per_stream(own_server: Any, own_db
         await asyncio.to_thread(own_db.insert_many, points)
         events = await asyncio.gather(*tasks)
         assert counts.keys() == {"StreamInfo", "Nearest"}
-        assert abs(counts["StreamInfo"] - counts["Nearest"]) <= 100  # of the round that is just going on
+        assert abs(counts["StreamInfo"] - counts["Nearest"]) <= 200  # of two rounds that are just going on
         return events
 
     own_server.calls.clear()

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_btrdb.client.codec import to_key_values
 from airflow_provider_btrdb.client.questions import Counted, common_beginning, covering_prefixes, matches
+from airflow_provider_btrdb.wire import btrdb_v5_pb2 as pb
 
 texts = st.lists(st.text("ab/", max_size=6), min_size=1, max_size=12)
 
@@ -35,7 +36,7 @@ def test_prefixes_are_long_where_they_can_be() -> None:
 
 
 def test_a_stream_counts_as_the_server_counts() -> None:
-    annotations = to_key_values({"k": "v", "none": None})
+    annotations = pb.StreamDescriptor(annotations=to_key_values({"k": "v", "none": None})).annotations
 
     def counts(**wanted: object) -> bool:
         question = Counted("c/", **{key: frozenset(pairs.items()) for key, pairs in wanted.items()})
