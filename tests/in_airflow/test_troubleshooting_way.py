@@ -88,7 +88,7 @@ def silent_dns(way: Way) -> Any:
     asked = threading.Event()
     way.patch.setattr(socket, "getaddrinfo", lambda *_, **__: asked.wait(20))
     try:
-        way.check_briefly(**ANYWHERE)
+        way.check_briefly(**ANYWHERE, proxy="off")
     finally:
         asked.set()
 
@@ -139,7 +139,7 @@ def no_connection(way: Way) -> Any:
 
 A = "Airflow connection '…': "
 CASES: dict[str, Callable[[Way], Any]] = {
-    "DNS does not know the host '…' (…)": lambda way: way.check(host="no-such-host.invalid"),
+    "DNS does not know the host '…' (…)": lambda way: way.check(host="no-such-host.invalid", proxy="off"),
     "DNS does not answer for '…' in time": silent_dns,
     "… refuses the connection: nothing listens there": lambda way: way.check(port=free_port()),
     "… does not answer in time: a firewall may be in between, or the address is wrong": dropped_packets,
