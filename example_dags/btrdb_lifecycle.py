@@ -16,6 +16,7 @@ from airflow.providers.common.compat.sdk import dag, task
 
 from airflow_provider_btrdb.hooks.btrdb import BTrDBHook
 from airflow_provider_btrdb.operators.audit import BTrDBMetadataCheckOperator
+from airflow_provider_btrdb.operators.connection import BTrDBConnectionCheckOperator
 from airflow_provider_btrdb.operators.points import DeleteRangeOperator
 from airflow_provider_btrdb.operators.query import BTrDBQueryOperator
 from airflow_provider_btrdb.operators.streams import (
@@ -31,6 +32,8 @@ ROWS_FILE = Path(tempfile.gettempdir()) / "btrdb_lifecycle.parquet"
 
 @dag(schedule=None, tags=["btrdb"])
 def btrdb_lifecycle() -> None:
+    look = BTrDBConnectionCheckOperator(task_id="check_connection")
+
     create = CreateStreamOperator(
         task_id="create",
         streams=[{"collection": "lifecycle/bus1", "name": name, "unit": "volts"} for name in NAMES],
@@ -117,7 +120,7 @@ def btrdb_lifecycle() -> None:
         assert deleted["deleted"] == 1, deleted
         assert BTrDBHook().list_collections("lifecycle/") == []
 
-    create >> update >> exists >> inserted >> [moved, fresh] >> audit >> query >> delete >> obliterate
+    look >> create >> update >> exists >> inserted >> [moved, fresh] >> audit >> query >> delete >> obliterate
     obliterate >> check(query.output, delete.output)
 
 
