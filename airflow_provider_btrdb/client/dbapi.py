@@ -354,7 +354,7 @@ class Cursor:
         except errors.BTrDBError as error:
             raise as_pep249(error) from error
         finally:
-            pages.close()  # type: ignore[attr-defined]
+            pages.close()
 
     # ------------------------------------------------------------ fetch
 

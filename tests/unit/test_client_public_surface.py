@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -57,7 +58,7 @@ def bare(call: Any) -> str:
 def translated(text: str) -> str:
     for ours, theirs in (("AsyncBTrDB", "BTrDB"), ("AsyncStream", "Stream"), ("AsyncIterator", "Iterator")):
         text = text.replace(ours, theirs)
-    return text
+    return re.sub(r"AsyncGenerator\[(.*), None\]", r"Generator[\1, None, None]", text)
 
 
 @pytest.mark.parametrize(("sync", "asynchronous"), PAIRS)

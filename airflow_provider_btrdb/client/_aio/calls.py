@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -129,7 +129,7 @@ class AsyncCalls:
                     raise
         raise AssertionError("tenacity ended without a result or an error")
 
-    async def pages(self, rpc: Rpc, request: Any, *, uuid: UUID | str | None = None) -> AsyncIterator[Any]:
+    async def pages(self, rpc: Rpc, request: Any, *, uuid: UUID | str | None = None) -> AsyncGenerator[Any, None]:
         """The pages of a listing: repeated until the first one was handed out, then StreamInterruptedError."""
         stream = await self.open(rpc, request, Budget(self.config.retry_total), uuid=uuid)
         try:

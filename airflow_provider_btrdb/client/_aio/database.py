@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from types import TracebackType
 from typing import Any
@@ -229,9 +229,11 @@ class AsyncBTrDB:
     ) -> AsyncIterator[AsyncStream]:
         """`streams_in_collection` page by page, in bounded memory. Raises StreamInterruptedError if it breaks off."""
         for request in lookups.lookup_requests(collection, is_collection_prefix, tags, annotations):
-            async for page in self._calls.pages(rpcs.LOOKUP_STREAMS, request):
-                for descriptor in page.results:
-                    yield self._stream(descriptor)
+            # Closing this must end the call now, not when the collector finds what it reads from; so below.
+            async with aclosing(self._calls.pages(rpcs.LOOKUP_STREAMS, request)) as pages:
+                async for page in pages:
+                    for descriptor in page.results:
+                        yield self._stream(descriptor)
 
     async def missing(self, *identifiers: UUID | str | Iterable[UUID | str]) -> list[str]:
         """Those of the identifiers (see `streams`) for which there is no stream that this key may see, as text."""
@@ -282,15 +284,17 @@ class AsyncBTrDB:
 
     async def query_iter(self, stmt: str, params: Sequence[Any] = ()) -> AsyncIterator[dict[str, Any]]:
         """`query` row by row, in bounded memory. Raises StreamInterruptedError if it breaks off after the first row."""
-        async for page in self.query_pages(stmt, params):
-            for row in codec.from_sql_rows(page):
-                yield row
+        async with aclosing(self.query_pages(stmt, params)) as pages:
+            async for page in pages:
+                for row in codec.from_sql_rows(page):
+                    yield row
 
-    async def query_pages(self, stmt: str, params: Sequence[Any] = ()) -> AsyncIterator[Sequence[bytes]]:
+    async def query_pages(self, stmt: str, params: Sequence[Any] = ()) -> AsyncGenerator[Sequence[bytes], None]:
         """`query` page by page as the server sends it: every row one JSON object in UTF-8."""
         request = codec.request(pb.SQLQueryParams, query=stmt, params=codec.to_sql_parameters(params))
-        async for page in self._calls.pages(rpcs.SQL_QUERY, request):
-            yield page.rows
+        async with aclosing(self._calls.pages(rpcs.SQL_QUERY, request)) as pages:
+            async for page in pages:
+                yield page.rows
 
     def _stream(self, descriptor: pb.StreamDescriptor) -> AsyncStream:
         return AsyncStream(self._calls, None, descriptor)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterable
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -131,7 +131,7 @@ class Calls:
                     raise
         raise AssertionError("tenacity ended without a result or an error")
 
-    def pages(self, rpc: Rpc, request: Any, *, uuid: UUID | str | None = None) -> Iterator[Any]:
+    def pages(self, rpc: Rpc, request: Any, *, uuid: UUID | str | None = None) -> Generator[Any, None, None]:
         """The pages of a listing: repeated until the first one was handed out, then StreamInterruptedError."""
         stream = self.open(rpc, request, Budget(self.config.retry_total), uuid=uuid)
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from types import TracebackType
 from typing import Any
@@ -229,9 +229,11 @@ class BTrDB:
     ) -> Iterator[Stream]:
         """`streams_in_collection` page by page, in bounded memory. Raises StreamInterruptedError if it breaks off."""
         for request in lookups.lookup_requests(collection, is_collection_prefix, tags, annotations):
-            for page in self._calls.pages(rpcs.LOOKUP_STREAMS, request):
-                for descriptor in page.results:
-                    yield self._stream(descriptor)
+            # Closing this must end the call now, not when the collector finds what it reads from; so below.
+            with closing(self._calls.pages(rpcs.LOOKUP_STREAMS, request)) as pages:
+                for page in pages:
+                    for descriptor in page.results:
+                        yield self._stream(descriptor)
 
     def missing(self, *identifiers: UUID | str | Iterable[UUID | str]) -> list[str]:
         """Those of the identifiers (see `streams`) for which there is no stream that this key may see, as text."""
@@ -280,15 +282,17 @@ class BTrDB:
 
     def query_iter(self, stmt: str, params: Sequence[Any] = ()) -> Iterator[dict[str, Any]]:
         """`query` row by row, in bounded memory. Raises StreamInterruptedError if it breaks off after the first row."""
-        for page in self.query_pages(stmt, params):
-            for row in codec.from_sql_rows(page):
-                yield row
+        with closing(self.query_pages(stmt, params)) as pages:
+            for page in pages:
+                for row in codec.from_sql_rows(page):
+                    yield row
 
-    def query_pages(self, stmt: str, params: Sequence[Any] = ()) -> Iterator[Sequence[bytes]]:
+    def query_pages(self, stmt: str, params: Sequence[Any] = ()) -> Generator[Sequence[bytes], None, None]:
         """`query` page by page as the server sends it: every row one JSON object in UTF-8."""
         request = codec.request(pb.SQLQueryParams, query=stmt, params=codec.to_sql_parameters(params))
-        for page in self._calls.pages(rpcs.SQL_QUERY, request):
-            yield page.rows
+        with closing(self._calls.pages(rpcs.SQL_QUERY, request)) as pages:
+            for page in pages:
+                yield page.rows
 
     def _stream(self, descriptor: pb.StreamDescriptor) -> Stream:
         return Stream(self._calls, None, descriptor)
