@@ -140,7 +140,7 @@ class _Rows:
         """End the call at the server."""
         # Another thread that is just reading a page makes this impossible; that thread then finds the cursor closed.
         with contextlib.suppress(ValueError):
-            self._pages.close()  # type: ignore[attr-defined]
+            self._pages.close()  # type: ignore[attr-defined]  # an Iterator by type, a generator in fact
 
     def _next_page(self) -> bool:
         """Have the next row at hand; False if there is none."""
