@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,10 @@ from airflow_provider_btrdb.get_provider_info import CONNECTION_FORM
 from airflow_provider_btrdb.testing import RunningServer, devserver
 
 API_KEY = "sentinel-key-that-must-never-be-seen"
+CROWD, INTERVAL = 300, 20
+"""Tasks, and seconds between two looks, of standalone/dags/crowd_dags.py."""
+MOST_CALLS = 10
+"""Of one look for any number of streams that may exist."""
 HERE = Path(__file__).parent / "standalone"
 
 # One group: the tests share the Airflow, which takes a minute to start.
@@ -53,6 +58,7 @@ def running(btrdb: RunningServer, tmp_path_factory: pytest.TempPathFactory) -> I
     connection = {"conn_type": "btrdb", "host": host, "port": int(port), "password": API_KEY}
     settings = {
         "AIRFLOW_CONN_BTRDB_DEFAULT": json.dumps(connection),
+        "AIRFLOW__API__MAXIMUM_PAGE_LIMIT": "1000",
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(HERE / "plugins"),
         "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
     }
@@ -167,3 +173,22 @@ def test_a_new_version_runs_the_watching_dag_also_across_a_restart_of_the_trigge
     running.start("triggerer")
     _, missed = up_to(second)
     assert missed == {"uuid": str(stream.uuid), "from_version": first, "version": second}
+
+
+@pytest.mark.usefixtures("form")
+def test_a_crowd_of_triggers_costs_a_handful_of_calls_per_interval(
+    running: Standalone, btrdb: RunningServer, data: BTrDB
+) -> None:
+    """Each task waits for a stream of its own; the watcher of the test above asks for versions only."""
+    run = start(running, "crowd")
+    running.wait_for("all to be deferred", lambda: states(running, run)["deferred"] == CROWD, limit=600)
+    btrdb.calls.clear()
+    running.wait_for("the first look", lambda: btrdb.calls.count("SQLQuery"))
+    btrdb.calls.clear()
+    time.sleep(3 * INTERVAL)
+    calls = btrdb.calls.counts()
+    # Four looks at most lie in three intervals, and fewer where a loaded machine is late.
+    assert calls["SQLQuery"] + calls["LookupStreams"] <= 4 * MOST_CALLS, calls
+    data.create_many([{"collection": "crowd", "name": f"s{number}"} for number in range(CROWD)])
+    assert running.wait_for("the run to end", lambda: ended(running, run), limit=600) == "success"
+    assert states(running, run) == {"success": CROWD}
