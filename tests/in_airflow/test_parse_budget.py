@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 
+import airflow
 import pytest
 
 HEAVY = {"grpc", "google.protobuf", "numpy", "pandas", "polars", "pyarrow", "psycopg"}
@@ -53,7 +54,15 @@ PLAIN = (
 )
 
 
-@pytest.mark.parametrize(("modules", "limit"), [(PLAIN, 20), ((*PLAIN, "airflow_provider_btrdb.hooks.btrdb"), 70)])
+light_sql = pytest.mark.skipif(
+    airflow.__version__.startswith("3.0."), reason="needs Airflow 3.1: a DbApiHook that does not import the API server"
+)
+
+
+@pytest.mark.parametrize(
+    ("modules", "limit"),
+    [(PLAIN, 20), pytest.param((*PLAIN, "airflow_provider_btrdb.hooks.btrdb"), 70, marks=light_sql)],
+)
 def test_importing_for_a_dag_stays_within_the_budget(modules: tuple[str, ...], limit: int) -> None:
     names = added(*modules)
     assert set(modules) <= set(names)

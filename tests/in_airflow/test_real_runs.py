@@ -58,6 +58,7 @@ def test_retries_and_deferral(tmp_path: Path, airflow_db: Path, server: Any, db:
         "AIRFLOW_HOME": str(airflow_db),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__DAGS_FOLDER": str(tmp_path),
+        "COLUMNS": "1000",  # tracebacks are drawn as wide as the terminal, which breaks sentences
         "AIRFLOW_CONN_BTRDB_DEFAULT": connection(),
         "AIRFLOW_CONN_WRONG_KEY": connection(password="some-other-key"),
         "AIRFLOW_CONN_NO_SERVER": connection(port=1, extra={"retry_total": 0}),

@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import airflow
+import pytest
+
 from airflow_provider_btrdb.client import BTrDB
 
 DAG_FILE = """
@@ -35,6 +38,9 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.skipif(
+    airflow.__version__.startswith("3.0."), reason="needs dag.test() to run sensors again: not in Airflow 3.0"
+)
 def test_modes_do_not_differ(tmp_path: Path, airflow_db: Path, connection: str, db: BTrDB, collection: str) -> None:
     stream = db.create(uuid4(), collection, {"name": "x"})
     now = time.time_ns()
