@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -102,10 +103,12 @@ def test_replace_range_counts_what_is_there_afterwards(
 ) -> None:
     """Somebody who inserts into the interval between the two writes is noticed, and the next try mends it."""
     other = db.stream_from_uuid(stream.uuid)
-    with server.faults.inject("Insert", Delay(0.6)):
+    server.calls.clear()
+    with server.faults.inject("Insert", Delay(4)):
         task = pool(1).submit(load, week, stream, 0, write_mode="replace_range")
-        while other.version() == 10:
+        while not server.calls.count("Insert"):  # the first one waits at the server, the other's does not
             assert not task.done()
+            time.sleep(0.01)
         other.insert([(FIRST_NS + 5, 9.0)])
         with pytest.raises(BTrDBTransientException, match="holds 5 points in the interval after 4 were put there"):
             task.result()
