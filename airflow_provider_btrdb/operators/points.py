@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypedDict
 
 from airflow_provider_btrdb._airflow import AirflowFailException, BaseOperator, Context, airflow_errors, failure
-from airflow_provider_btrdb.hooks.task import HasBTrDBHook, set_label
+from airflow_provider_btrdb.hooks.facets import TellsLineage, Touched, of_file
+from airflow_provider_btrdb.hooks.task import set_label
 from airflow_provider_btrdb.operators.arguments import interval, names
 from airflow_provider_btrdb.operators.emitting import aliases, emit
 
@@ -31,7 +32,15 @@ class InsertResult(TypedDict):
     """Points of the files that are not in the interval, and were left out."""
 
 
-class BTrDBInsertOperator(HasBTrDBHook, BaseOperator):
+class Sent(NamedTuple):
+    """What was done to one stream."""
+
+    points: int = 0
+    version: int | None = None
+    """Of its data afterwards; None if it was left alone."""
+
+
+class BTrDBInsertOperator(TellsLineage, BaseOperator):
     """Load columns of delimited text files into streams, without taking points through XCom.
 
     All files are read and checked before anything is sent. A stream that already holds all its points of a file is
@@ -118,7 +127,6 @@ class BTrDBInsertOperator(HasBTrDBHook, BaseOperator):
 
     def execute(self, context: Context) -> InsertResult:
         """Read the files, then write what is not there yet."""
-        from airflow_provider_btrdb.client.columns import joined_points
         from airflow_provider_btrdb.ingest.tables import read_table
 
         with airflow_errors():
@@ -138,32 +146,47 @@ class BTrDBInsertOperator(HasBTrDBHook, BaseOperator):
                 "missing": sum(table.missing_cells for table in tables),
                 "outside": 0,
             }
-            for column, stream in streams.items():
-                loads = [table.columns[column] for table in tables]
-                if within is not None:
-                    inside = [points_within(points, *within) for points in loads]
-                    result["outside"] += sum(map(len, loads)) - sum(map(len, inside))
-                    loads = inside
-                result["points"] += sum(map(len, loads))
-                if policy is None and within is not None:
-                    result["inserted"] += self._replace_range(stream, joined_points(loads), *within)
-                elif policy is not None:
-                    result["inserted"] += sum(self._write(stream, points, policy) for points in loads)
-                self.log.info("%s: %d of %d points so far sent", column, result["inserted"], result["points"])
+            touched: list[Touched] = []
+            try:
+                for column, stream in streams.items():
+                    loads = [table.columns[column] for table in tables]
+                    if within is not None:
+                        inside = [points_within(points, *within) for points in loads]
+                        result["outside"] += sum(map(len, loads)) - sum(map(len, inside))
+                        loads = inside
+                    result["points"] += sum(map(len, loads))
+                    sent = self._send(stream, loads, policy, within)
+                    touched.append(Touched.of(stream, version=sent.version, rows=sent.points))
+                    result["inserted"] += sent.points
+                    self.log.info("%s: %d of %d points so far sent", column, result["inserted"], result["points"])
+            finally:
+                self.tell_changed((None, touched), inputs=[of_file(path) for path in paths])
             if self.emit_asset:
                 emit(context, self.outlets, self.hook.get_client(), streams.values(), result)
         return result
 
-    def _replace_range(self, stream: Stream, points: Points, start_ns: int, end_ns: int) -> int:
-        """Make the points the only ones of the interval; how many were sent."""
+    def _send(
+        self, stream: Stream, loads: Sequence[Points], policy: MergePolicy | None, within: tuple[int, int] | None
+    ) -> Sent:
+        """Write the points of all files to one stream."""
+        from airflow_provider_btrdb.client.columns import joined_points
+
+        if policy is None:
+            return self._replace_range(stream, joined_points(loads), *within) if within is not None else Sent()
+        sent = [self._write(stream, points, policy) for points in loads]
+        return Sent(sum(one.points for one in sent), max((one.version or 0 for one in sent), default=0) or None)
+
+    def _replace_range(self, stream: Stream, points: Points, start_ns: int, end_ns: int) -> Sent:
+        """Make the points the only ones of the interval."""
         from airflow_provider_btrdb.client import MergePolicy
         from airflow_provider_btrdb.ingest.stored import all_stored, to_store
 
         wanted = to_store(points, MergePolicy.REPLACE)
         if stream.count(start_ns, end_ns) == len(wanted) and all_stored(wanted, stream.values_iter(start_ns, end_ns)):
-            return 0
-        stream.delete(start_ns, end_ns)
-        stream.insert(wanted, MergePolicy.REPLACE)
+            return Sent()
+        version = stream.delete(start_ns, end_ns)
+        if len(wanted):
+            version = stream.insert(wanted, MergePolicy.REPLACE)
         held = stream.count(start_ns, end_ns)
         if held != len(wanted):
             raise failure(
@@ -171,20 +194,19 @@ class BTrDBInsertOperator(HasBTrDBHook, BaseOperator):
                 "somebody else writes to it; another try replaces the interval again",
                 retryable=True,
             )
-        return len(wanted)
+        return Sent(len(wanted), version)
 
-    def _write(self, stream: Stream, points: Points, policy: MergePolicy) -> int:
-        """Insert the points unless the stream holds them all; how many were sent."""
+    def _write(self, stream: Stream, points: Points, policy: MergePolicy) -> Sent:
+        """Insert the points unless the stream holds them all."""
         from airflow_provider_btrdb.ingest.stored import all_stored, to_store
 
         wanted = to_store(points, policy)
         if len(wanted) == 0:
-            return 0
+            return Sent()
         first, last = int(wanted.times[0]), int(wanted.times[-1])
         if all_stored(wanted, stream.values_iter(first, last + 1)):
-            return 0
-        stream.insert(points, policy)
-        return len(points)
+            return Sent()
+        return Sent(len(points), stream.insert(points, policy))
 
     def _policy(self) -> MergePolicy | None:
         """The merge policy of the write mode; None for "replace_range"."""
@@ -255,7 +277,7 @@ class DeleteRangeResult(TypedDict):
     end_ns: int
 
 
-class DeleteRangeOperator(HasBTrDBHook, BaseOperator):
+class DeleteRangeOperator(TellsLineage, BaseOperator):
     """Remove the points with start <= time < end from streams.
 
     All streams must exist before any point is removed. A stream without points in the interval is left alone, so a
@@ -301,14 +323,18 @@ class DeleteRangeOperator(HasBTrDBHook, BaseOperator):
         if self.emit_asset:
             aliases(self.outlets)
         deleted = 0
+        touched: list[Touched] = []
         with airflow_errors():
             streams = self.hook.streams(*wanted)
-            for stream in streams:
-                held = stream.count(start_ns, end_ns)
-                if held:
-                    stream.delete(start_ns, end_ns)
-                    deleted += held
-                    self.log.info("%s: %d points removed", stream.uuid, held)
+            try:
+                for stream in streams:
+                    held = stream.count(start_ns, end_ns)
+                    if held:
+                        touched.append(Touched.of(stream, version=stream.delete(start_ns, end_ns)))
+                        deleted += held
+                        self.log.info("%s: %d points removed", stream.uuid, held)
+            finally:
+                self.tell_changed((None, touched))
         result: DeleteRangeResult = {
             "streams": len(wanted), "deleted": deleted, "start_ns": start_ns, "end_ns": end_ns,
         }  # fmt: skip

@@ -1,0 +1,441 @@
+"""Plans: what the comparison finds, row by row, and how a plan is kept and shown."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from airflow_provider_btrdb.catalog.snapshot import FEW, Scope
+from airflow_provider_btrdb.catalog.streams import StoredStream, sorted_annotations
+from airflow_provider_btrdb.client.errors import InputError, RateLimitedError, StreamNotFoundError
+from airflow_provider_btrdb.client.identity import derived_uuid
+from airflow_provider_btrdb.provision import (
+    Applied,
+    Change,
+    Difference,
+    Plan,
+    StreamResult,
+    applied_text,
+    load_plan,
+    plan_bytes,
+    plan_text,
+    sha256_of,
+    shard_of,
+    spec_from_rows,
+)
+from airflow_provider_btrdb.provision.compare import compare
+from airflow_provider_btrdb.provision.ordering import ordered
+from airflow_provider_btrdb.provision.standing import standing, update_of
+
+UUID_ = UUID("0d22a53b-e2ef-4e0a-ab89-b2d48fb2592a")
+
+
+def stored(
+    collection: str = "c", name: str = "n", uuid: UUID | None = None, version: int = 3, **tags: Any
+) -> StoredStream:
+    uuid = uuid or derived_uuid(collection, name)
+    notes = sorted_annotations(tags.pop("annotations", {}))
+    ingress, distiller = tags.get("ingress", ""), tags.get("distiller", "")
+    return StoredStream(uuid.bytes, collection, name, tags.get("unit", ""), ingress, distiller, notes, version)
+
+
+def planned(rows: list[dict[str, Any]], *there: StoredStream, prefixes: tuple[str, ...] = (), **options: Any) -> Plan:
+    snapshot = {stream.uuid: stream for stream in there}
+    return compare(spec_from_rows(rows, prefixes=prefixes), snapshot, **options)
+
+
+def row(**fields: Any) -> dict[str, Any]:
+    return {"collection": "c", "name": "n", **fields}
+
+
+def only(plan: Plan) -> Change:
+    (change,) = plan.changes
+    return change
+
+
+# ---------------------------------------------------------------- what differs
+
+
+@pytest.mark.parametrize(
+    ("wanted", "there", "differences"),
+    [
+        ({}, {"unit": "V", "annotations": {"k": "x"}}, []),
+        ({"unit": "V"}, {"unit": "V"}, []),
+        ({"unit": "A"}, {"unit": "V"}, [("unit", "set", "V", "A")]),
+        ({"unit": ""}, {"unit": "V"}, [("unit", "set", "V", "")]),
+        ({"unit": "A", "ignore_changes": ["unit"]}, {"unit": "V"}, []),
+        ({"ingress": "i", "distiller": "d"}, {}, [("ingress", "set", "", "i"), ("distiller", "set", "", "d")]),
+        ({"annotations": {"k": "x"}}, {"annotations": {"k": "x", "other": "y"}}, []),
+        ({"annotations": {"k": "x"}}, {}, [("annotations.k", "add", None, "x")]),
+        ({"annotations": {"k": None}}, {}, [("annotations.k", "add", None, None)]),
+        ({"annotations": {"k": ""}}, {"annotations": {"k": None}}, [("annotations.k", "set", None, "")]),
+        ({"annotations": {"k": "x"}}, {"annotations": {"k": "y"}}, [("annotations.k", "set", "y", "x")]),
+        ({"annotations": {"k": "x"}, "ignore_changes": ["annotations.k"]}, {"annotations": {"k": "y"}}, []),
+        ({"owns": ["k"]}, {"annotations": {"k": "y", "l": "z"}}, [("annotations.k", "remove", "y", None)]),
+        (
+            {"owns": "*", "ignore_changes": ["annotations.l"]},
+            {"annotations": {"k": None, "l": "z"}},
+            [("annotations.k", "remove", None, None)],
+        ),
+    ],
+)
+def test_differences(wanted: dict[str, Any], there: dict[str, Any], differences: list[Any]) -> None:
+    plan = planned([row(**wanted)], stored(**there))
+    assert [tuple(one) for change in plan.changes for one in change.differences] == differences
+    assert plan.unchanged == (0 if differences else 1)
+    assert [(change.kind, change.property_version) for change in plan.changes] == [("update", 3)] * bool(differences)
+
+
+def test_a_new_stream_has_everything_that_the_row_says() -> None:
+    wanted = row(unit="V", annotations={"k": None, "b": "x"}, ignore_changes=["unit"], generation=1)
+    change = only(planned([wanted]))
+    assert (change.kind, change.uuid, change.property_version) == ("create", derived_uuid("c", "n", generation=1), 0)
+    assert [tuple(one) for one in change.differences] == [
+        ("unit", "add", None, "V"),
+        ("annotations.b", "add", None, "x"),
+        ("annotations.k", "add", None, None),
+    ]
+
+
+def test_a_stream_is_adopted_by_its_name_whatever_its_uuid() -> None:
+    assert planned([row()], stored(uuid=uuid4())).verdict == "empty"
+    change = only(planned([row(unit="V")], stored(uuid=UUID_)))
+    assert (change.kind, change.uuid) == ("update", UUID_)
+
+
+def test_two_streams_of_one_name_are_never_picked_from() -> None:
+    other = uuid4()
+    change = only(planned([row()], stored(uuid=UUID_), stored(uuid=other, unit="V")))
+    assert (change.kind, set(change.rivals)) == ("ambiguous", {UUID_, other})
+    plan = planned([row(uuid=UUID_, unit="A"), row()], stored(uuid=UUID_), stored(uuid=other, unit="V"))
+    assert [(one.kind, one.uuid) for one in plan.changes] == [("update", UUID_)]
+    assert plan.unchanged == 1
+
+
+def test_a_named_uuid_is_created_as_asked_and_moved_to_its_name() -> None:
+    change = next(one for one in planned([row(uuid=UUID_), row()]).changes if not one.explicit)
+    assert (change.uuid, change.rivals) == (derived_uuid("c", "n"), (UUID_,))
+    change = only(planned([row(uuid=UUID_)], stored(), prefixes=("c",)))
+    assert (change.kind, change.uuid, change.explicit) == ("create", UUID_, True)
+    change = only(planned([row(uuid=UUID_, unit="V")], stored("old", "x", UUID_)))
+    assert (change.kind, change.path) == ("move", "c/n")
+    assert {one.field: (one.old, one.new) for one in change.differences} == {
+        "collection": ("old", "c"), "name": ("x", "n"), "unit": ("", "V"),
+    }  # fmt: skip
+
+
+def test_moved_from_keeps_the_uuid() -> None:
+    wanted = row(moved_from="old/x")
+    change = only(planned([wanted], stored("old", "x", UUID_)))
+    assert (change.kind, change.uuid) == ("move", UUID_)
+    assert planned([wanted], stored(uuid=UUID_)).verdict == "empty"  # it has moved already
+    assert only(planned([wanted])).kind == "create"
+    assert only(planned([wanted], stored("old", "x"), stored("old", "x", UUID_))).kind == "ambiguous"
+
+
+def test_a_derived_uuid_that_another_place_holds_is_told() -> None:
+    change = only(planned([row()], stored("other", "m", derived_uuid("c", "n")), prefixes=("",)))
+    assert change.kind == "taken"
+    assert "belongs to other/m" in change.detail
+
+
+def test_unmanaged_streams_go_only_with_prune_and_below_the_prefixes() -> None:
+    there = [stored("grid/a", "n"), stored("grid/a", "x"), stored("grid/kept", "y"), stored("far", "z")]
+    rows = [
+        {"collection": "grid/a", "name": "n"},
+        {"collection": "grid/kept", "name": "k", "prevent_destroy": True},
+        {"collection": "far", "name": "w"},
+    ]
+    plan = planned(rows, *there, prefixes=("grid/",))
+    assert (plan.unmanaged, [one[:2] for one in plan.unmanaged_first]) == (
+        3,
+        [("far", "z"), ("grid/a", "x"), ("grid/kept", "y")],
+    )
+    assert plan.verdict == "changes"
+    pruned = planned(rows, *there, prefixes=("grid/",), prune=True)
+    doomed = [change for change in pruned.changes if change.kind == "destroy"]
+    assert [(change.path, change.property_version) for change in doomed] == [("grid/a/x", 3)]
+    assert (pruned.verdict, pruned.unmanaged) == ("destructive", 2)
+    with pytest.raises(InputError, match="prune needs prefixes"):
+        planned(rows, *there, prune=True)
+
+
+def test_shards_share_the_work_and_know_of_each_other() -> None:
+    """A stream that one shard moves is no stranger to the shard where it was."""
+    rows = [{"collection": f"c{n}", "name": "n", "moved_from": f"c-old{n}/n"} for n in range(20)]
+    there = [stored(f"c-old{n}", "n") for n in range(20)] + [stored(f"c-old{n}", "x") for n in range(20)]
+    whole = planned(rows, *there, prefixes=("c",), prune=True)
+    parts = [planned(rows, *there, prefixes=("c",), prune=True, shard=(k, 5)) for k in range(5)]
+    assert sorted(change.path for part in parts for change in part.changes) == [one.path for one in whole.changes]
+    assert {change.kind for change in whole.changes} == {"move", "destroy"}
+    assert all(shard_of(change.collection, 5) == k for k, part in enumerate(parts) for change in part.changes)
+    with pytest.raises(InputError, match="counted from 0 to 4"):
+        planned(rows, shard=(5, 5))
+    assert [shard_of(text, 64) for text in ("", "a", "\u00e9", "ieee118/bus1")] == [20, 10, 19, 32]
+
+
+def test_prune_needs_prefixes_of_its_own_and_leaves_what_has_no_name() -> None:
+    for prefixes in ((), ("",), ("c", "")):
+        with pytest.raises(InputError, match=r"prune (needs|with the empty) prefix"):
+            planned([row()], stored(), prefixes=prefixes, prune=True)
+    plan = planned([row()], stored(), stored(name="", uuid=UUID_), prefixes=("c",), prune=True)
+    assert (plan.verdict, plan.unmanaged_first) == ("empty", (("c", "", UUID_),))
+
+
+def test_streams_at_both_ends_of_a_move_are_ambiguous() -> None:
+    old = stored(name="old", uuid=UUID_)
+    change = only(planned([row(moved_from="c/old")], stored(), old, prefixes=("c",), prune=True))
+    assert (change.kind, set(change.rivals)) == ("ambiguous", {UUID_, derived_uuid("c", "n")})
+    assert "moved from" in change.detail
+
+
+def test_streams_elsewhere_are_known_by_their_uuids_and_by_nothing_else() -> None:
+    far = [stored("far", "f", UUID_), stored("far", "g", derived_uuid("c", "n")), stored("far", "h", UUID(int=7))]
+    elsewhere = {stream.uuid: stream for stream in far}
+    plan = planned([row(name="m", uuid=UUID_), row()], elsewhere=elsewhere, prefixes=("far", "c"))
+    assert [(change.kind, change.name) for change in plan.changes] == [("move", "m"), ("taken", "n")]
+    assert plan.unmanaged == 0
+    # It came to its place after the listing.
+    late = stored(unit="V")
+    plan = planned([row(unit="A")], elsewhere={late.uuid: late})
+    assert [(change.kind, change.differences[0].old) for change in plan.changes] == [("update", "V")]
+
+
+def test_a_stream_that_is_to_leave_is_no_reason_against_a_new_one() -> None:
+    plan = planned([row(name="m", uuid=UUID_), row()], stored(uuid=UUID_))
+    assert [(change.kind, change.name, change.rivals) for change in plan.changes] == [
+        ("move", "m", ()), ("create", "n", (UUID_,)),
+    ]  # fmt: skip
+
+
+def chain(length: int) -> Plan:
+    """Streams that each take the name of the next one."""
+    rows = [row(name=f"n{k + 1}", uuid=UUID(int=k + 1)) for k in range(length)]
+    return planned(rows, *(stored(name=f"n{k}", uuid=UUID(int=k + 1)) for k in range(length)))
+
+
+def test_who_takes_a_place_comes_after_who_leaves_it() -> None:
+    changes = chain(5).changes
+    order, blockers = ordered([*changes, only(planned([row(name="n0")]))])
+    assert [change.name for change in order] == ["n5", "n4", "n3", "n2", "n1", "n0"]
+    assert [[other.name for other in blockers.get(id(change), ())] for change in order] == [
+        [], ["n5"], ["n4"], ["n3"], ["n2"], ["n1"],
+    ]  # fmt: skip
+    plan = planned([row(uuid=UUID_)], stored(), stored(name="m"), prefixes=("c",), prune=True)
+    assert [(change.kind, change.name) for change in ordered(plan.changes)[0]] == [
+        ("destroy", "m"), ("destroy", "n"), ("create", "n"),
+    ]  # fmt: skip
+
+
+def test_what_goes_round_in_a_circle_is_told_and_with_it_what_waits_for_it() -> None:
+    one, two, three = (UUID(int=n) for n in (1, 2, 3))
+    rows = [row(name="b", uuid=one), row(name="a", uuid=two), row(name="c")]
+    there = [stored(name="a", uuid=one), stored(name="b", uuid=two)]
+    plan = planned(rows, *there)
+    assert [(change.kind, change.name) for change in plan.changes] == [
+        ("taken", "a"), ("taken", "b"), ("create", "c"),
+    ]  # fmt: skip
+    assert "in a circle" in plan.changes[0].detail
+    plan = planned([*rows[:2], row(name="b", uuid=three)], *there)
+    assert [(change.kind, change.uuid) for change in plan.changes] == [("taken", two), ("taken", one), ("taken", three)]
+
+
+# ---------------------------------------------------------------- where is looked
+
+
+def test_a_scope_lists_nothing_twice() -> None:
+    scope = Scope.of(["b/", "a", "ab"], ["abc", "b", "b/c", "c", "c"])
+    assert (scope.prefixes, scope.collections) == (("a", "b/"), ("b", "c"))
+    assert Scope.of(["", "x"], ["y"]) == Scope(("",), ())
+    assert [scope.covers(name) for name in ("abc", "b/x", "b", "d")] == [True, True, True, False]
+    few = [f"b/{n}" for n in range(FEW)]
+    assert scope.narrowed(few) == Scope((), tuple(sorted(few)))
+    assert scope.narrowed([*few, "b/more", "c"]) == Scope(("b/",), ("c",))
+
+
+# ---------------------------------------------------------------- the file and the lines
+
+
+def changed() -> Plan:
+    return planned(
+        [
+            row(unit="A", annotations={"k": "\u00fc", "z": None}, owns=["gone"]),
+            row(name="m", annotations={"k": "line\nbreak"}),
+            row(name="a"),
+            row(name="p", moved_from="c/q"),
+        ],
+        stored(unit="V", annotations={"k": "u", "gone": "1"}),
+        stored(name="a", uuid=UUID_),
+        stored(name="a", uuid=UUID(int=7)),
+        stored(name="q", uuid=UUID(int=8)),
+        stored(name="stranger", uuid=UUID(int=9)),
+        prefixes=("c",),
+        prune=True,
+    )
+
+
+def test_a_plan_is_kept_as_it_was() -> None:
+    plan = changed()
+    data = plan_bytes(plan)
+    assert load_plan(data) == plan
+    assert load_plan(data, sha256_of(data).upper()) == plan
+    assert len(data.decode().splitlines()) == len(plan.changes) + 2
+    empty = planned([row()], stored())
+    assert load_plan(plan_bytes(empty)) == empty
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "this is no plan"),
+        (b"{}", "changes: Field required"),
+        (b'{"format":2,"changes":[],"unchanged":0}', "format: Input should be 1"),
+        (b'{"changes":[],"unchanged":0,"extra":1}', "extra: Unexpected"),
+        (b'{"changes":[{"kind":"do"}],"unchanged":0}', "changes.0.kind"),
+        (
+            b'{"changes":[{"kind":"update","collection":"c","name":"n","uuid":"0d22a53b-e2ef-4e0a-ab89-b2d48fb2592a",'
+            b'"differences":[["units","set","V","A"]]}],"unchanged":0}',
+            "c/n: a stream has no field 'units'",
+        ),
+    ],
+)
+def test_what_is_no_plan_is_refused(data: bytes, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        load_plan(data)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "said"),
+    [
+        ("update", {"property_version": 0}, "c/n: 0 is no property version"),
+        ("update", {"property_version": 1 << 64}, "is no property version"),
+        ("destroy", {"property_version": -1}, "c/n: -1 is no property version"),
+        ("update", {"differences": []}, "c/n: nothing to update"),
+        ("move", {"differences": []}, "c/n: nothing to move"),
+        ("create", {"property_version": 3}, "a stream that is to be created has no property version"),
+    ],
+)
+def test_a_plan_that_would_do_something_else_than_it_says_is_refused(
+    kind: str, fields: dict[str, Any], said: str
+) -> None:
+    data = json.loads(plan_bytes(planned([row(unit="A")], stored(unit="V"))))
+    data["changes"][0] |= {"kind": kind, **fields}
+    with pytest.raises(InputError, match=said):
+        load_plan(json.dumps(data).encode())
+    data["changes"] = []
+    load_plan(json.dumps(data).encode())
+    with pytest.raises(InputError, match="shards are counted from 0"):
+        load_plan(json.dumps(data | {"shard": [5, 2]}).encode())
+
+
+def test_another_plan_than_the_approved_one_is_refused() -> None:
+    data = plan_bytes(changed())
+    with pytest.raises(InputError, match="not the plan that was approved"):
+        load_plan(data.replace(b'"A"', b'"B"'), sha256_of(data))
+
+
+def test_the_lines_of_a_plan() -> None:
+    ours, moved, new = (derived_uuid("c", "n"), UUID(int=8), derived_uuid("c", "m"))
+    assert plan_text(changed()).splitlines() == [
+        "! c/a (ambiguous: 2 streams have the name: say which one is meant by its uuid)",
+        f"+ c/m (create, uuid {new})",
+        "    + annotations.k: 'line\\nbreak'",
+        f"~ c/n (update, uuid {ours}, property version 3)",
+        "    ~ unit: 'V' -> 'A'",
+        "    ~ annotations.k: 'u' -> '\u00fc'",
+        "    + annotations.z: null",
+        "    - annotations.gone: '1'",
+        f"~ c/p (move, uuid {moved}, property version 3)",
+        "    ~ name: 'q' -> 'p'",
+        f"- c/stranger (destroy, uuid {UUID(int=9)}, property version 3)",
+        "Plan: 1 to create, 1 to update, 1 to move, 1 to destroy, 1 ambiguous, 0 unchanged.",
+    ]
+    assert plan_text(changed(), most=1).splitlines()[1:] == [
+        "  ... and 4 more changes",
+        plan_text(changed()).splitlines()[-1],
+    ]
+    assert plan_text(planned([row()], stored(), stored(name="x"))) == "Plan: nothing to do, 1 unchanged, 1 unmanaged."
+    assert "c\\nd\\x1b[2J/n" in plan_text(planned([row(collection="c\nd\x1b[2J")]))
+
+
+# ---------------------------------------------------------------- what a stream says of a change
+
+
+def test_how_a_refused_update_stands() -> None:
+    change = only(
+        planned(
+            [row(unit="A", annotations={"k": "x", "n": "1"}, owns=["old"])], stored(annotations={"k": "y", "old": "z"})
+        )
+    )
+    before, after = {"k": "y", "old": "z"}, {"k": "x", "n": "1"}
+    assert standing(change, stored(unit="A", annotations=after | {"theirs": "t"}, version=9)) == "done"
+    assert standing(change, stored(unit="A", annotations=before, version=4)) == "half"
+    assert standing(change, stored(unit="A", annotations=before | {"theirs": "t"}, version=4)) == "half"
+    for other in (
+        stored(unit="A", annotations=before, version=5),
+        stored(unit="V", annotations=before, version=4),
+        stored(unit="A", annotations=before | {"k": "theirs"}, version=4),
+        stored(unit="A", annotations=before | {"n": "theirs"}, version=4),
+        stored(unit="A", annotations={"k": "y"}, version=4),
+        stored(name="m", unit="A", annotations=after, version=9),
+    ):
+        assert standing(change, other) == "stale", other
+
+
+def test_the_calls_of_a_change() -> None:
+    moved = only(
+        planned([row(moved_from="old/x", annotations={"k": None})], stored("old", "x", annotations={"k": "1"}))
+    )
+    update = update_of(moved)
+    assert (update.collection, update.tags, update.annotations) == ("c", {"name": "n"}, {"k": None})
+    owned = update_of(only(planned([row(owns="*")], stored(annotations={"k": "1"}))))
+    assert (owned.changes_tags, owned.remove_annotations) == (False, ("k",))
+
+
+# ---------------------------------------------------------------- what became of it
+
+
+def result(outcome: Any, error: Any = None, **fields: Any) -> StreamResult:
+    change = Change(
+        kind="update", collection="c", name="n", uuid=UUID_, differences=(Difference("unit", "set", "", "V"),)
+    )
+    return StreamResult.of(change, outcome, error=error, **fields)
+
+
+def test_failures_together_are_retryable_when_each_is() -> None:
+    transient, lasting = RateLimitedError("slower"), StreamNotFoundError("gone")
+    assert Applied(results=(result("updated"), result("unchanged"))).error() is None
+    for results, retryable in (
+        ([result("failed", transient)], True),
+        ([result("failed", transient), result("updated")], True),
+        ([result("failed", transient), result("failed", lasting)], False),
+        ([result("failed", transient), result("stale")], False),
+    ):
+        error = Applied(results=tuple(results)).error()
+        assert error is not None
+        assert error.retryable is retryable
+    unsure = Applied(results=(result("updated"),), verify_error=transient).error()
+    assert unsure is not None
+    assert (unsure.retryable, "reading it again failed: slower" in str(unsure)) == (True, True)
+
+
+def test_the_lines_of_what_became_of_it() -> None:
+    applied = Applied(
+        results=(result("updated"), result("stale", detail="d"), result("failed", StreamNotFoundError("e")))
+    )
+    assert applied_text(applied).splitlines() == [
+        "Applied: 1 updated, 1 stale, 1 failed.",
+        "! c/n: stale: d",
+        "! c/n: failed: e",
+    ]
+    rude = Applied(results=(result("stale", detail="\x1b[2J"),))
+    assert applied_text(rude).endswith("! c/n: stale: \\x1b[2J")
+    assert str(rude.error()).endswith("c/n is stale (\\x1b[2J)")
+    assert applied_text(Applied(results=(), verified=True)) == "Applied: nothing to do, verified."
+    assert applied.results[2].as_row() == {
+        "collection": "c", "name": "n", "uuid": str(UUID_), "planned": "update", "outcome": "failed",
+        "error": "StreamNotFoundError", "detail": "e",
+    }  # fmt: skip
