@@ -1,0 +1,1 @@
+"""What Airflow shows of BTrDB on its own pages."""
