@@ -4,8 +4,8 @@ SHELL := bash
 .DEFAULT_GOAL := help
 
 BIN := .venv/bin
-# Test servers are real processes, so a worker costs more than a core; raise it on a large machine.
-WORKERS ?= 2
+# Tests wait for real servers and processes, so that three keep two cores busy; raise it on a large machine.
+WORKERS ?= 3
 # Which Airflows test-matrix takes; all of them, unless it is told.
 MATRIX ?=
 # Handed to pytest, as in: make test PYTEST_ARGS='-m "not slow" tests/unit'
@@ -13,7 +13,7 @@ PYTEST_ARGS ?=
 # Handed to tools/soak, as in: make soak SOAK_ARGS="kills --seed 7"
 SOAK_ARGS ?=
 LOCK := UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 \
-	--extra devserver --extra arrow --extra pandas --extra polars --extra openlineage --group dev
+	--extra devserver --extra arrow --extra pandas --extra polars --extra openlineage --extra messaging --group dev
 
 .PHONY: help bootstrap demo demo-clean test soak lint types layers proto sync fresh lock lock-check \
 	test-matrix matrix-lock matrix-resolve docs screenshots dist changelog clean
@@ -31,7 +31,7 @@ demo-clean:  ## Forget the demo's data
 	rm -rf .demo
 
 test: bootstrap  ## Run all tests, with coverage
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --cov $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --cov $(PYTEST_ARGS)
 
 soak: bootstrap  ## Kill, malform and overfill the development server for a quarter of an hour; adds to docs/soak.md
 	$(BIN)/python tools/soak --record $(SOAK_ARGS)
@@ -78,8 +78,9 @@ docs: bootstrap  ## Make the site of docs/ in build/site; any warning fails
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -d build/doctrees docs build/site
 	@echo "the site is build/site/index.html"
 
-screenshots: bootstrap  ## Take the pictures in docs/ from a running Airflow (needs chromium)
+screenshots: bootstrap  ## Take the pictures in docs/ from a running Airflow and an audit (needs chromium)
 	$(BIN)/python tools/screenshot_connection_form.py
+	$(BIN)/python tools/screenshot_audit.py
 
 dist: bootstrap  ## Build wheel and sdist into dist/ and check them
 	rm -rf dist

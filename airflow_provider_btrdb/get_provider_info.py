@@ -2,6 +2,8 @@
 
 Airflow calls this while it is still importing itself, so this module imports nothing. `CONNECTION_FORM` is the one
 description of the form: Airflow from 3.2 on reads it here, older versions through the hook's class methods.
+Where Airflow takes a field's name for a secret's, as `proxy` or any with `api_key` in it, there is no default: Airflow
+would show and save three asterisks instead.
 """
 
 _INTEGRATION = "BTrDB"
@@ -46,8 +48,8 @@ CONNECTION_FORM = {
         },
         "proxy": {
             "label": "HTTP proxy",
-            "description": "environment: what http_proxy and no_proxy say; off; or the URL of a proxy.",
-            "schema": {"type": "string", "default": "environment"},
+            "description": "off, or the URL of a proxy; empty: what http_proxy and no_proxy say.",
+            "schema": {"type": ["string", "null"]},
         },
         "connect_timeout": {
             "label": "Connect timeout (s)",
@@ -79,10 +81,37 @@ CONNECTION_FORM = {
             "description": "A larger reply is refused.",
             "schema": {"type": "integer", "default": 64, "minimum": 1},
         },
-        "insecure_api_key": {
+        "insecure_key": {
             "label": "API key without TLS",
             "description": "Send the API key in clear text to a host that is not this machine.",
             "schema": {"type": "boolean", "default": False},
+        },
+    },
+}
+
+SETTINGS = {
+    "description": "Pages of audits inside Airflow.",
+    "options": {
+        "audit_page": {
+            "description": "Show the pages of audits in Airflow's menu, below Browse. Needs Airflow 3.1.",
+            "version_added": "0.1.0",
+            "type": "boolean",
+            "default": "False",
+            "example": None,
+        },
+        "audit_path": {
+            "description": "The folder or URL with the runs to show: the `output_path` of `BTrDBAuditOperator`.",
+            "version_added": "0.1.0",
+            "type": "string",
+            "default": "",
+            "example": "s3://lake/audits",
+        },
+        "audit_conn_id": {
+            "description": "The Airflow connection of the object storage of that folder.",
+            "version_added": "0.1.0",
+            "type": "string",
+            "default": "",
+            "example": "aws_default",
         },
     },
 }
@@ -109,7 +138,8 @@ def get_provider_info() -> dict[str, object]:
             {
                 "integration-name": _INTEGRATION,
                 "python-modules": [
-                    f"{package}.operators.{name}" for name in ("connection", "streams", "query", "points", "audit")
+                    f"{package}.operators.{name}"
+                    for name in ("connection", "streams", "provision", "query", "points", "audit")
                 ],
             }
         ],
@@ -121,6 +151,11 @@ def get_provider_info() -> dict[str, object]:
                 "python-modules": [f"{package}.triggers.{name}" for name in ("streams", "events")],
             }
         ],
+        "notifications": [f"{package}.notifications.audit.BTrDBAuditNotifier"],
+        "extra-links": [f"{package}.operators.provision.PlanPageLink", f"{package}.operators.audit.AuditPageLink"],
+        "plugins": [{"name": "btrdb_audits", "plugin-class": f"{package}.plugins.audits.BTrDBAuditsPlugin"}],
+        "config": {"btrdb": SETTINGS},
+        "queues": [f"{package}.queues.btrdb.BTrDBMessageQueueProvider"],
         "asset-uris": [uris],
         "dataset-uris": [uris],  # the name that Airflow 2 knows
         "connection-types": [

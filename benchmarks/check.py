@@ -1,7 +1,7 @@
-"""Are the tables of docs/benchmarks.md and docs/benchmarks-devserver.md those that the recorded samples make?
+"""Are the tables of docs/benchmarks*.md those that the recorded samples make?
 
 python benchmarks/check.py [--of client]      exit status 1 and a sentence if not
-python benchmarks/check.py --of devserver     the same of the other
+python benchmarks/check.py --of devserver     the same of another: devserver, provision, audit
 python benchmarks/check.py --write            make it so
 """
 
@@ -13,8 +13,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from many_streams import lines as provision
 from server_alone import lines
 from side_by_side import table
+from whole_catalogue import lines as audit
 
 HERE = Path(__file__).parent
 BEGIN, END = "<!-- made by benchmarks/check.py --write from the samples -->", "<!-- end of the made part -->"
@@ -22,6 +24,8 @@ BEGIN, END = "<!-- made by benchmarks/check.py --write from the samples -->", "<
 TABLES: dict[str, tuple[Any, str]] = {
     "client": (table, "benchmarks.md"),
     "devserver": (lines, "benchmarks-devserver.md"),
+    "provision": (provision, "benchmarks-provision.md"),
+    "audit": (audit, "benchmarks-audit.md"),
 }
 """What makes the table, and the document that it stands in."""
 

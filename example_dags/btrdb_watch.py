@@ -22,7 +22,7 @@ def btrdb_watch() -> None:
     @task
     def changed(triggering_asset_events: Any = None) -> list[dict[str, Any]]:
         """All events of the run: Airflow may make one run of several."""
-        events = (triggering_asset_events or {}).get(frequency, [])
+        events = triggering_asset_events[frequency] if triggering_asset_events else []
         return [event.extra["payload"] for event in events]
 
     changed()

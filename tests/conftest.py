@@ -6,7 +6,8 @@ A test may be skipped for one reason only: the machine lacks something. It says 
 other skip would be a test that silently does nothing, so it fails. With `--environment NAME` only what
 environments.toml lists for that name may be lacking.
 
-And what every test of a client in both modes needs: one loop, and helpers that take what either mode returns.
+And what every test of a client in both modes needs: one loop, and helpers that take what either mode returns; and
+axe-core for the tests of pages.
 """
 
 from __future__ import annotations
@@ -42,6 +43,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "slow: builds and installs the package from an index; CI runs it once")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long comes first: one worker has a file to itself, and none should wait for the last of them."""
+    items.sort(key=lambda item: (item.get_closest_marker("slow") is None, "in_airflow" not in item.path.parts))
 
 
 def skip_reason(report: pytest.TestReport | pytest.CollectReport) -> str | None:
@@ -178,3 +184,17 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     (folder / "cert.pem").write_bytes(signed.public_bytes(serialization.Encoding.PEM))
     (folder / "key.pem").write_bytes(key.private_bytes(*encodings))
     return folder / "cert.pem", folder / "key.pem"
+
+
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The source of axe-core."""
+    from axe import fetch
+
+    npm = shutil.which("npm")
+    if npm is None:
+        pytest.skip("needs npm, which brings axe-core")
+    source = fetch(npm, tmp_path_factory.mktemp("axe"))
+    if source is None:
+        pytest.skip("needs axe-core from the npm registry")
+    return source

@@ -84,6 +84,26 @@ FAULTS = (
     ("duplicate_name", "59", "L1MAG", "amps", "c1fbd385-6fb8-40aa-b6fb-8a826c1d98f9"),
 )
 
+SPECIFICATION = """\
+# The phasor streams without the planted faults, as a specification; `prefix` is where they are to be.
+prefixes: ["{{ prefix }}"]
+defaults:
+  annotations:
+    bus: "{{ bus }}"
+    base_kv: "{{ 345 if bus in (8, 9, 10, 26, 30, 38, 63, 64, 65, 81, 116) else 161 if bus in (68, 87) else 138 }}"
+streams:
+  - for_each: {bus: 1..118, of: [[L, voltage, volts], [C, current, amps]], phase: 1..3, part: [magnitude, angle]}
+    collection: "{{ prefix }}bus{{ '%03d' % bus }}"
+    name: "{{ of[0] }}{{ phase }}{{ part[:3].upper() }}"
+    unit: "{{ of[2] if part == 'magnitude' else 'deg' }}"
+    annotations: {phase: "{{ phase }}", description: "{{ of[1] }} {{ part }}, phase {{ phase }}"}
+  - for_each: {bus: 1..118}
+    collection: "{{ prefix }}bus{{ '%03d' % bus }}"
+    name: FREQ
+    unit: Hz
+    annotations: {phase: all, description: frequency of the bus}
+"""
+
 # Without this a checkout that rewrites line ends would break SHA256SUMS.
 GIT_ATTRIBUTES = "* -text\n"
 
@@ -142,6 +162,9 @@ The catalogue of phasor channels is invented for this example, and there are no 
 
 Only `duplicate_name` has a uuid: that of the extra stream. So the catalogue has {clean:,} streams plus this one planted
 extra: {all:,} in all.
+
+`streams.yaml` is a specification of the {clean:,} streams without the faults, for `example_dags/provision_ieee118.py`
+and `btrdb-provision plan --param prefix=grid/ieee118/`.
 
 ## Licences
 
@@ -286,6 +309,7 @@ def make(pvlib: Path, pandapower: Path) -> dict[str, bytes]:
         "ieee118/buses.csv": table(("bus", "base_kv"), *buses),
         "ieee118/channels.csv": table(("name", "unit", "phase", "description"), *CHANNELS),
         "ieee118/faults.csv": table(("fault", "bus", "channel", "value", "uuid"), *FAULTS),
+        "ieee118/streams.yaml": SPECIFICATION,
         "expected.json": expected(weather.values()),
         "README.md": readme(list(weather.values()), buses),
         ".gitattributes": GIT_ATTRIBUTES,

@@ -64,6 +64,10 @@ class Standalone:
             )
         self._sessions.append(process)
 
+    def run(self, *command: str) -> None:
+        """One command of Airflow from its beginning to its end. Raises CalledProcessError."""
+        subprocess.run([BIN / "airflow", *command], env=self._environment, check=True, capture_output=True)
+
     def wait_until_healthy(self) -> None:
         """Until every part says so."""
 
@@ -144,6 +148,19 @@ def standalone(home: Path, dags: Path, settings: Mapping[str, str]) -> Iterator[
     airflow.start()
     try:
         airflow.wait_until_healthy()
+        yield airflow
+    finally:
+        airflow.stop()
+
+
+@contextmanager
+def api_server(home: Path, settings: Mapping[str, str]) -> Iterator[Standalone]:
+    """The API server alone, with a database of its own and no DAGs; it answers when the block begins."""
+    airflow = Standalone(home, home / "dags", settings)
+    airflow.run("db", "migrate")
+    airflow.start("api-server")
+    try:
+        airflow.wait_for("the API server", lambda: airflow.api("GET", "/api/v2/version"))
         yield airflow
     finally:
         airflow.stop()

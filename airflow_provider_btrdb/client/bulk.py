@@ -89,13 +89,18 @@ async def each(
             if gave_up or isinstance(error, AuthenticationError):
                 hopeless = hopeless or error
         if progress is not None:
-            try:
-                progress(len(results), len(items))
-            except (KeyboardInterrupt, SystemExit) as stop:
-                raise Stopped(stop) from None
+            tell(progress, len(results), len(items))
 
     await in_flight(calls.config.max_in_flight, range(len(items)), one)
     return [results[number] for number in range(len(items))]
+
+
+def tell(progress: Progress, done: int, total: int) -> None:
+    """Call a caller's function; what ends the program leaves the loop as `Stopped`."""
+    try:
+        progress(done, total)
+    except (KeyboardInterrupt, SystemExit) as stop:
+        raise Stopped(stop) from None
 
 
 # ---------------------------------------------------------------- running the engine

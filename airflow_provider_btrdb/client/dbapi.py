@@ -209,9 +209,12 @@ class Connection:
         """A new cursor; any number may be open at the same time. Raises InterfaceError after `close()`."""
         with self._guard:
             self._check_open()
-            cursor = Cursor(self)
+            cursor = self._new_cursor()
             self._cursors.add(cursor)
             return cursor
+
+    def _new_cursor(self) -> Cursor:
+        return Cursor(self)
 
     def commit(self) -> None:
         """Nothing to do: BTrDB's SQL only reads, each statement in a transaction of its own at the server."""

@@ -22,6 +22,8 @@ from airflow_provider_btrdb.wire import btrdb_v5_pb2 as pb
 
 _BY_GRPC_CODE: dict[grpc.StatusCode, type[errors.BTrDBError]] = {
     grpc.StatusCode.UNAVAILABLE: errors.ServerUnavailableError,
+    # Not by us: who cancels a call here does not ask for its status. A server or proxy that goes down does this.
+    grpc.StatusCode.CANCELLED: errors.ServerUnavailableError,
     grpc.StatusCode.DEADLINE_EXCEEDED: errors.DeadlineExceededError,
     grpc.StatusCode.UNAUTHENTICATED: errors.AuthenticationError,
     grpc.StatusCode.PERMISSION_DENIED: errors.PermissionDeniedError,
@@ -96,19 +98,25 @@ def error_from_rpc(
 
 
 def _sentence(code: grpc.StatusCode, details: str, config: ConnectionConfig) -> str:
-    shown = f": {details}" if details else ""
-    if code is grpc.StatusCode.UNAVAILABLE:
-        return f"cannot reach BTrDB at {config.endpoint} {_how(config)}{shown}"
-    if code is grpc.StatusCode.UNAUTHENTICATED:
-        tried = "the API key was refused" if config.api_key else "the server wants an API key and none is configured"
-        return f"{tried}{shown}"
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return f"BTrDB at {config.endpoint} did not answer in time"
-    if code is grpc.StatusCode.UNIMPLEMENTED:
-        return f"the server does not offer this call{shown}"
+        return f"BTrDB at {config.endpoint} did not answer in time"  # the details are gRPC's, and say no more
     if code is grpc.StatusCode.PERMISSION_DENIED:
         return details or "permission denied"
-    return f"{code.name}{shown}"
+    shown = f": {details}" if details else ""
+    return _what_happened(code, config) + shown
+
+
+def _what_happened(code: grpc.StatusCode, config: ConnectionConfig) -> str:
+    if code is grpc.StatusCode.UNAVAILABLE:
+        return f"cannot reach BTrDB at {config.endpoint} {_how(config)}"
+    if code is grpc.StatusCode.CANCELLED:
+        return f"BTrDB at {config.endpoint} ended the call before it was done"
+    if code is grpc.StatusCode.UNAUTHENTICATED:
+        return "the API key was refused" if config.api_key else "the server wants an API key and none is configured"
+    if code is grpc.StatusCode.UNIMPLEMENTED:
+        return "the server does not offer this call"
+    name: str = code.name
+    return name
 
 
 def _how(config: ConnectionConfig) -> str:

@@ -85,7 +85,7 @@ def inserted(data: bytes, most: int) -> Points:
                 parts.append(_points(batch))
                 if sum(len(part.t) for part in parts) > most:
                     raise Refusal(Code.INSERT_TOO_BIG, f"insert is too big, at most {most} points are taken")
-    except (pa.ArrowException, OSError):
+    except (pa.ArrowException, OSError, UnicodeDecodeError):  # the last of names, which pyarrow wants in UTF-8
         raise Refusal(Code.INVALID_PARAMETER, "the points are no valid Arrow IPC stream") from None
     return join(parts) if parts else NO_POINTS
 

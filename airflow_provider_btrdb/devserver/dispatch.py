@@ -127,7 +127,7 @@ class Handlers:
     """Methods that parse their request themselves."""
 
 
-class Dispatcher(grpc.GenericRpcHandler):  # type: ignore[misc]
+class Dispatcher(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc comes without types
     """The service as gRPC sees it."""
 
     def __init__(self, handlers: Handlers, keys: Keys, faults: FaultPlan | None, calls: CallLog | None) -> None:

@@ -52,7 +52,7 @@ def _rename(message: descriptor_pb2.DescriptorProto, old: str, new: str) -> None
         _rename(nested, old, new)
 
 
-class _Reflection(reflection.aio.ReflectionServicer):  # type: ignore[misc]
+class _Reflection(reflection.aio.ReflectionServicer):  # type: ignore[misc]  # it has no types
     """Describes the server to those who may call it."""
 
     def __init__(self, keys: Callable[[], Keys]) -> None:

@@ -137,9 +137,9 @@ class BTrDBHook(StreamsSql, DbApiHook):  # type: ignore[misc]  # get_df's parts 
 
     def get_conn(self) -> SqlConnection:
         """A PEP 249 connection over `get_client()`, which it keeps in use until it is closed, and leaves open then."""
-        from airflow_provider_btrdb.client import dbapi
+        from airflow_provider_btrdb.hooks.columns import ConnectionWithColumns
 
-        return dbapi.connect(self.get_client())
+        return ConnectionWithColumns(self.get_client())
 
     async def get_async_client(self) -> AsyncBTrDB:
         """The connection for the running event loop, as triggers use it. Raises InputError for senseless settings.

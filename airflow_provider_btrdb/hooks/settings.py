@@ -23,7 +23,7 @@ _FORM: Any = CONNECTION_FORM
 FIELDS: Mapping[str, Any] = _FORM["conn-fields"]
 """The extras: name -> label, description and JSON schema."""
 
-_SECURITY_FIELDS = ("tls", "ca_bundle", "client_cert", "client_key", "authority", "insecure_api_key")
+_SECURITY_FIELDS = ("tls", "ca_bundle", "client_cert", "client_key", "authority", "insecure_key")
 _NUMBERS = ("connect_timeout", "request_timeout", "retry_total", "max_in_flight", "max_rps", "max_message_mb")
 
 
@@ -38,7 +38,10 @@ def config_of(connection: Connection, extra: Mapping[str, Any]) -> ConnectionCon
     try:
         return _config_of(connection, extra)
     except InputError as error:
-        raise InputError(f"Airflow connection {connection.conn_id!r}: {error.message}") from None
+        # The client's name for the extra; ours is another one, because Airflow shows whatever has api_key in its name,
+        # a switch too, as asterisks.
+        message = error.message.replace("insecure_api_key", "insecure_key")
+        raise InputError(f"Airflow connection {connection.conn_id!r}: {message}") from None
 
 
 def secrets_of(config: ConnectionConfig) -> set[str]:
@@ -80,7 +83,7 @@ def _config_of(connection: Connection, extra: Mapping[str, Any]) -> ConnectionCo
         else None,
         authority=_text(extra, "authority"),
         proxy=_text(extra, "proxy") or "environment",
-        insecure_api_key=_switch(extra, "insecure_api_key"),
+        insecure_api_key=_switch(extra, "insecure_key"),
         **options,
     )
 

@@ -28,6 +28,9 @@ COLUMNS = {
 }
 """The one table of BTrDB's SQL: its columns and their PostgreSQL types."""
 
+COLUMNS_TABLE = "airflow_provider_btrdb.columns"
+"""A name that no server knows, where OpenLineage expects the columns of tables: see `hooks/columns.py`."""
+
 
 class StreamsSql:
     """Mixed into BTrDBHook before DbApiHook."""
@@ -103,7 +106,10 @@ class StreamsSql:
 
         with airflow_errors():
             endpoint = config_of(connection, connection.extra_dejson).endpoint
-        return DatabaseInfo(scheme="btrdb", authority=endpoint, database="metadata")
+        # Airflow's SQL operators then ask for the columns through `get_conn`, which answers that by itself.
+        return DatabaseInfo(
+            scheme="btrdb", authority=endpoint, database="metadata", information_schema_table_name=COLUMNS_TABLE
+        )
 
     def get_openlineage_database_dialect(self, connection: Connection) -> str:
         """How OpenLineage reads the SQL."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import math
 import re
+import reprlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
@@ -105,10 +106,10 @@ def _check_columns(path: str | Path, present: Sequence[str], needed: Sequence[st
 
 def _number(text: str, path: str | Path, line: int, name: str) -> float:
     if _NUMBER.fullmatch(text) is None:  # float() would also take 1_000 and digits of other scripts
-        raise InputError(f"{path}, line {line}: {name} is {text!r}, which is not a number")
+        raise InputError(f"{path}, line {line}: {name} is {reprlib.repr(text)}, which is not a number")
     number = float(text)
     if not math.isfinite(number):
-        raise InputError(f"{path}, line {line}: {name} is {text!r}; BTrDB stores finite numbers only")
+        raise InputError(f"{path}, line {line}: {name} is {reprlib.repr(text)}; BTrDB stores finite numbers only")
     return number
 
 

@@ -7,14 +7,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_btrdb._airflow import AirflowFailException, AssetAlias
+from airflow_provider_btrdb.hooks.facets import MOST_STREAMS
 
 if TYPE_CHECKING:
     from uuid import UUID
 
     from airflow_provider_btrdb.client import BTrDB, Stream
-
-MOST_STREAMS = 100
-"""Of more streams than this, the collections are reported."""
 
 
 class Written(NamedTuple):

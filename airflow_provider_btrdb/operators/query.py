@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
-from uuid import uuid4
 
 from airflow_provider_btrdb._airflow import AirflowFailException, BaseOperator, Context, airflow_errors
-from airflow_provider_btrdb.hooks.task import HasBTrDBHook
+from airflow_provider_btrdb.hooks.facets import TellsLineage, of_collection, of_file
+from airflow_provider_btrdb.operators.storage import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import IO
+
+    from airflow_provider_btrdb.hooks.facets import Dataset
 
 
 class QueryFileResult(TypedDict):
@@ -25,7 +25,7 @@ class QueryFileResult(TypedDict):
     bytes: int
 
 
-class BTrDBQueryOperator(HasBTrDBHook, BaseOperator):
+class BTrDBQueryOperator(TellsLineage, BaseOperator):
     """Run an SQL SELECT on the table `streams`; its rows go to XCom as dictionaries, or into a file.
 
     The table has the columns uuid, collection, name, unit, ingress, distiller, property_version and annotations
@@ -34,6 +34,9 @@ class BTrDBQueryOperator(HasBTrDBHook, BaseOperator):
     A file is written in batches, in bounded memory, under a temporary name beside it and moved into place when it is
     whole: whoever reads it sees the old one or the new one. Mappings, as annotations are, become JSON text in csv and
     parquet; the first 10,000 rows decide the types of parquet columns. Parquet needs the extra `arrow`.
+
+    As in all of Airflow's SQL operators, text that ends in `.sql` is the path of a file in whatever templated argument
+    it stands: a parameter with such a value goes into Airflow's `literal(...)`.
 
     :param sql: the statement, or the path of a `.sql` file; parameters stand as $1, $2 ... (templated)
     :param parameters: values for $1, $2 ...; they travel as text. (templated)
@@ -79,6 +82,7 @@ class BTrDBQueryOperator(HasBTrDBHook, BaseOperator):
             if self.output_path:
                 return self._write(self.output_path)
             rows = self._collect(self._rows())
+        self._tell(len(rows))
         self.log.info("%d rows", len(rows))
         return rows
 
@@ -100,34 +104,15 @@ class BTrDBQueryOperator(HasBTrDBHook, BaseOperator):
         from airflow_provider_btrdb.extract.rows import format_of, write_rows
 
         kind = format_of(path)
-        with _whole_file(path, self.output_conn_id) as (file, size):
+        with whole_file(path, self.output_conn_id) as (file, size):
             rows = write_rows(self._rows(), file, kind)
+        self._tell(rows, of_file(path, rows=rows, size=size[0]))
         self.log.info("%d rows, %d bytes in %s", rows, size[0], path)
         return {"path": path, "format": kind, "rows": rows, "bytes": size[0]}
 
+    def _tell(self, rows: int, *written: Dataset) -> None:
+        from airflow.providers.common.sql.hooks.lineage import send_sql_hook_lineage
 
-@contextmanager
-def _whole_file(path: str, conn_id: str | None) -> Iterator[tuple[IO[bytes], list[int]]]:
-    """A file that appears under its name only when the block ends well; its size is in the list then.
-
-    fsspec commits what was written whenever a file is closed, also after an error, hence the temporary name.
-    """
-    from airflow.providers.common.compat.sdk import ObjectStoragePath
-
-    # A plain path, since ObjectStoragePath of Airflow 2.11 does not get along with file:// of newer universal_pathlib.
-    target = ObjectStoragePath(path.removeprefix("file://"), conn_id=conn_id)
-    # Through the file system below, because ObjectStoragePath reports every path it writes as lineage.
-    storage = target.fs
-    temporary = str(target.parent.path).rstrip("/") + f"/.{target.name}.{uuid4().hex}.part"
-    if target.protocol in ("", "file"):
-        storage.makedirs(target.parent.path, exist_ok=True)
-    size: list[int] = []
-    try:
-        with storage.open(temporary, "wb") as file:
-            yield file, size
-        size.append(storage.size(temporary))
-        storage.mv(temporary, target.path)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            storage.rm(temporary)
-        raise
+        table = of_collection(self.hook.get_client().config.endpoint, "")
+        self.tell(inputs=[table], outputs=written, sql=self.sql)
+        send_sql_hook_lineage(context=self.hook, sql=self.sql, sql_parameters=list(self.parameters), row_count=rows)

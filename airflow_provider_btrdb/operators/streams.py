@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 
 from airflow_provider_btrdb._airflow import (
@@ -13,14 +13,13 @@ from airflow_provider_btrdb._airflow import (
     Context,
     airflow_errors,
 )
-from airflow_provider_btrdb.hooks.task import HasBTrDBHook, set_label
-from airflow_provider_btrdb.operators.arguments import failures, names, rows
+from airflow_provider_btrdb.hooks.facets import TellsLineage, Touched
+from airflow_provider_btrdb.hooks.task import set_label
+from airflow_provider_btrdb.operators.arguments import failures, names, progress, rows
 from airflow_provider_btrdb.operators.emitting import Written, aliases, emit
 
 if TYPE_CHECKING:
     from airflow_provider_btrdb.client import BTrDB, CreateResult, StreamSpec
-
-PROGRESS_SECONDS = 5.0
 
 
 class CreateStreamResult(TypedDict):
@@ -34,7 +33,7 @@ class CreateStreamResult(TypedDict):
     """Of those that existed, how many were changed; 0 unless `if_exists="update"`."""
 
 
-class CreateStreamOperator(HasBTrDBHook, BaseOperator):
+class CreateStreamOperator(TellsLineage, BaseOperator):
     """Make sure that streams exist; one row or a list of any length, in one task.
 
     A row is a mapping with `collection` and `name`, and if wanted `unit`, `ingress`, `distiller`, `annotations`
@@ -89,7 +88,7 @@ class CreateStreamOperator(HasBTrDBHook, BaseOperator):
             set_label(context, (spec.path for spec in specs))
             if self.if_exists == "fail":
                 self._refuse_existing(db, specs)
-            results = db.create_many(given, progress=_progress(self.log))
+            results = db.create_many(given, progress=progress(self.log))
         existed = [result for result in results if result.outcome == "existed"]
         counts: CreateStreamResult = {
             "streams": len(results),
@@ -100,11 +99,11 @@ class CreateStreamOperator(HasBTrDBHook, BaseOperator):
         failed = [(result.spec.path, result.error) for result in results if result.error is not None]
         if failed:
             raise failures(failed, len(results), self.log)
-        changed = [result for result in results if result.outcome == "created"]
-        if self.if_exists == "update":
-            updated = self._update(db, given, results)
-            counts["updated"] = len(updated)
-            changed += updated
+        created = [result for result in results if result.outcome == "created"]
+        updated = self._update(db, given, results) if self.if_exists == "update" else []
+        counts["updated"] = len(updated)
+        changed = created + updated
+        self.tell_changed(("CREATE", _touched(created)), ("ALTER", _touched(updated)))
         if self.emit_asset:
             written = [Written(result.uuid, result.spec.collection) for result in changed]
             emit(context, self.outlets, db, written, counts)
@@ -146,7 +145,7 @@ class CreateStreamOperator(HasBTrDBHook, BaseOperator):
             for row, result in there
         ]
         with airflow_errors():
-            written = db.update_many(changes, settle=True, progress=_progress(self.log))
+            written = db.update_many(changes, settle=True, progress=progress(self.log))
         failed = [
             (result.spec.path, one.error)
             for (_, result), one in zip(there, written, strict=True)
@@ -167,7 +166,7 @@ class UpdateStreamResult(TypedDict):
     """Streams that were as wanted already."""
 
 
-class UpdateStreamOperator(HasBTrDBHook, BaseOperator):
+class UpdateStreamOperator(TellsLineage, BaseOperator):
     """Change tags, annotations and collections of streams that exist.
 
     A row is a mapping with `stream` (a uuid or `collection/name`) and what to change: `tags`, `annotations`
@@ -204,7 +203,9 @@ class UpdateStreamOperator(HasBTrDBHook, BaseOperator):
             db = self.hook.get_client()
             found = db.streams(*changes)
             pairs = list(zip(found, changes.values(), strict=True))
-            written = db.update_many(pairs, settle=True, progress=_progress(self.log))
+            written = db.update_many(pairs, settle=True, progress=progress(self.log))
+        changed = [stream for stream, one in zip(found, written, strict=True) if one.outcome == "ok"]
+        self.tell_changed(("ALTER", [Touched.of(stream) for stream in changed]))
         failed = [(name, one.error) for name, one in zip(changes, written, strict=True) if one.error is not None]
         if failed:
             raise failures(failed, len(changes), self.log)
@@ -234,7 +235,7 @@ class ObliterateStreamResult(TypedDict):
     """Streams that were not there, or that this key may not see."""
 
 
-class ObliterateStreamOperator(HasBTrDBHook, BaseOperator):
+class ObliterateStreamOperator(TellsLineage, BaseOperator):
     """Remove streams with all their points, for good. A uuid that was obliterated can never be used again.
 
     Nothing is removed unless every stream named was found, so that a misspelt name stops the task. After a try that
@@ -280,26 +281,18 @@ class ObliterateStreamOperator(HasBTrDBHook, BaseOperator):
             db = self.hook.get_client()
             absent = db.missing(wanted) if self.if_absent == "ignore" else []
             found = db.streams([name for name in wanted if name not in absent])
-            gone = 0
-            for stream in found:
-                try:
-                    stream.obliterate()
-                except StreamNotFoundError:
-                    if self.if_absent == "fail":
-                        raise
-                    gone += 1
-        done = len(found) - gone
+            gone: list[Touched] = []
+            try:
+                for stream in found:
+                    with suppress(StreamNotFoundError) if self.if_absent == "ignore" else nullcontext():
+                        stream.obliterate()
+                        gone.append(Touched.of(stream))
+            finally:
+                self.tell_changed(("DROP", gone))
+        done = len(gone)
         self.log.info("%d streams obliterated", done)
         return {"streams": len(wanted), "obliterated": done, "absent": len(wanted) - done}
 
 
-def _progress(log: Any) -> Any:
-    last = time.monotonic()
-
-    def tell(done: int, total: int) -> None:
-        nonlocal last
-        if time.monotonic() - last >= PROGRESS_SECONDS:
-            last = time.monotonic()
-            log.info("%d of %d streams", done, total)
-
-    return tell
+def _touched(results: Sequence[CreateResult]) -> list[Touched]:
+    return [Touched(uuid=result.uuid, collection=result.spec.collection, name=result.spec.name) for result in results]

@@ -18,7 +18,7 @@ from airflow_provider_btrdb._airflow import (
     airflow_errors,
     worth_a_retry,
 )
-from airflow_provider_btrdb.hooks.task import HasBTrDBHook
+from airflow_provider_btrdb.hooks.facets import TellsLineage, Touched, of_streams
 
 if TYPE_CHECKING:
     from airflow_provider_btrdb.client import BTrDB
@@ -29,7 +29,7 @@ TRIGGER_SLACK = 60.0
 """Seconds that a trigger may be late."""
 
 
-class WaitsForCondition(HasBTrDBHook, BaseSensorOperator):
+class WaitsForCondition(TellsLineage, BaseSensorOperator):
     """A sensor that is a condition. Poke, reschedule and deferrable mode ask the same and give the same answer."""
 
     result_type: ClassVar[type]
@@ -75,17 +75,22 @@ class WaitsForCondition(HasBTrDBHook, BaseSensorOperator):
                 **vars(condition),
             ),
             method_name="execute_complete",
+            kwargs={"endpoint": self.hook.get_client().config.endpoint},
             # The trigger ends by itself; this is for one that cannot.
             timeout=timedelta(seconds=self._seconds() + 2 * self.poke_interval + TRIGGER_SLACK),
         )
 
-    def execute_complete(self, context: Context, event: Any = None) -> Any:
-        """Take the trigger's event; anything else than its three shapes fails the task."""
+    def execute_complete(self, context: Context, event: Any = None, endpoint: str = "") -> Any:
+        """Take the trigger's event; anything else than its three shapes fails the task.
+
+        `endpoint` is where the sensor looked before it was deferred: lineage names it without asking anybody.
+        """
         kind = event.get("status") if isinstance(event, Mapping) else None
         if kind == "success":
             hints = get_type_hints(self.result_type)
             result = {key: value for key, value in event.items() if key != "status"}
             if result.keys() == hints.keys() and all(isinstance(result[key], hint) for key, hint in hints.items()):
+                self._tell(endpoint, result)
                 return result
         elif kind == "timeout":
             raise self._timed_out(str(event.get("message")))
@@ -111,7 +116,15 @@ class WaitsForCondition(HasBTrDBHook, BaseSensorOperator):
                 return condition, None
         if result is None:
             self.log.info("%s", condition.lacking(answers))
+        else:
+            self._tell(db.config.endpoint, result)
         return condition, result
+
+    def _tell(self, endpoint: str, result: Mapping[str, Any]) -> None:
+        """Lineage has streams by their uuids, which not every sensor knows."""
+        if "uuid" in result:
+            seen = Touched(uuid=result["uuid"], version=result.get("version"))
+            self.tell(inputs=of_streams(endpoint, [seen]))
 
     def _seconds(self) -> float:
         """Airflow does not watch `execution_timeout` while a task is deferred, so the trigger does."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import grpc
@@ -16,12 +17,21 @@ def pairs(**values: str | None) -> list[pb.KeyOptValue]:
 
 
 class WireClient:
-    """A channel to a server; a context manager. Every call has a deadline of `timeout` seconds."""
+    """A channel to a server; a context manager. Every call has a deadline of `timeout` seconds.
+
+    `options` are further ones of the gRPC channel.
+    """
 
     def __init__(
-        self, endpoint: str, *, api_key: str | None = None, root_certificate: bytes | None = None, timeout: float = 60.0
+        self,
+        endpoint: str,
+        *,
+        api_key: str | None = None,
+        root_certificate: bytes | None = None,
+        timeout: float = 60.0,
+        options: Sequence[tuple[str, Any]] = (),
     ) -> None:
-        options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+        options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1), *options]
         if root_certificate is None:
             self.channel = grpc.insecure_channel(endpoint, options)
         else:

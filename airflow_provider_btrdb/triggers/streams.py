@@ -21,8 +21,10 @@ class StreamTrigger(BaseTrigger):
     Events are `{"status": "success", ...}` with the sensor's result, `{"status": "timeout", "message": str}` once
     `end_time` (seconds since 1970) is past, or `{"status": "error", "message": str}`. A server that is away for a while
     is waited for. All triggers of one connection and interval are served by one poll; the first look comes after one
-    to two intervals, the last one at `end_time`. There is nothing to end outside of the triggerer, so a trigger that is
-    cancelled just leaves the poll.
+    to two intervals, the last one at `end_time`.
+
+    There is no `cleanup` and no `on_kill`: a trigger holds nothing of its own, and nothing runs for it outside of the
+    triggerer. One that is cancelled, for whatever reason, just leaves the poll, which ends with the last of them.
     """
 
     condition_type: ClassVar[Any]

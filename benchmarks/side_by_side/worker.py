@@ -15,6 +15,7 @@ import os
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
@@ -31,16 +32,21 @@ def main(case: str, size: str, endpoint: str, api_key: str | None = None) -> Non
     side, _, name = case.partition("_")
     with contextlib.closing(import_module(f"side_by_side.{side}").CASES[name](int(size), endpoint, api_key)) as work:
         work.prepare()
-        gc.collect()
-        gc.freeze()  # what was prepared is nobody's garbage
-        base = _status("VmRSS")
-        Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-        wall, cpu = time.perf_counter(), time.process_time()
-        work.run()
-        cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-        peak = _status("VmHWM")
+        spent = costs(work.run)
         compared = work.compare()
-    print(json.dumps({"cpu": cpu, "wall": wall, "mb": (peak - base) / 1024, "compared": compared}))
+    print(json.dumps({**spent, "compared": compared}))
+
+
+def costs(run: Callable[[], object]) -> dict[str, float]:
+    """Seconds of CPU and of wall time, and MB of memory above what the process holds now."""
+    gc.collect()
+    gc.freeze()  # what was prepared is nobody's garbage
+    base = _status("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    wall, cpu = time.perf_counter(), time.process_time()
+    run()
+    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    return {"cpu": cpu, "wall": wall, "mb": (_status("VmHWM") - base) / 1024}
 
 
 def _import(case: str) -> dict[str, float]:

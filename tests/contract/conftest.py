@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,8 @@ from uuid import uuid4
 
 import pytest
 
-from airflow_provider_btrdb.client import connect, connect_async
-from airflow_provider_btrdb.testing import devserver_process
+from airflow_provider_btrdb.client import BTrDB, connect, connect_async
+from airflow_provider_btrdb.testing import RunningServer, devserver, devserver_process
 
 
 @dataclass(frozen=True)
@@ -79,3 +79,39 @@ def filled(db: Any, done: Any, collection: str) -> Any:
 def tls_endpoint(certificate: tuple[Path, Path]) -> Iterator[str]:
     with devserver_process(api_key="tls-key", tls=certificate) as server:
         yield server.endpoint
+
+
+# ---------------------------------------------------------------- commands
+
+
+@pytest.fixture(scope="module")
+def keyed_server() -> Iterator[RunningServer]:
+    """A server that wants an API key, for commands."""
+    with devserver(api_key="the-key") as running:
+        yield running
+
+
+@pytest.fixture
+def keyed_db(keyed_server: RunningServer) -> Iterator[BTrDB]:
+    """What a command has done there."""
+    with connect(keyed_server.endpoint, "the-key") as connection:
+        yield connection
+
+
+@pytest.fixture
+def run_command(
+    keyed_server: RunningServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Any:
+    """`run_command(main, "plan", "streams.yaml", ...)` in a folder of the test's own: exit status, output, errors."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("THE_KEY", "the-key")
+
+    def run_it(main: Callable[[list[str]], int], name: str, *arguments: str) -> tuple[int, str, str]:
+        try:
+            status = main([name, "--endpoint", keyed_server.endpoint, "--api-key-env", "THE_KEY", *arguments])
+        except SystemExit as end:
+            status = int(str(end.code))
+        out, err = capsys.readouterr()
+        return status, out, err
+
+    return run_it

@@ -72,17 +72,21 @@ def self_signed(name: str, key: Any) -> tuple[bytes, bytes]:
     )
 
 
-@pytest.mark.parametrize("first", [0, 1, 2, 3])
-async def test_the_first_store_that_is_named_counts(
-    tls_endpoint: str, certificate: Any, other_store: str, opened: Any, monkeypatch: pytest.MonkeyPatch, first: int
-) -> None:
-    """The right one stands at one place; those before it are not set, and those after it hold others."""
+def set_stores(monkeypatch: pytest.MonkeyPatch, first: int, counts: str, others: str) -> TlsConfig:
+    """One certificate at place `first` (0 is the argument), the other one in all stores after it, none before it."""
     for place, name in enumerate(STORES, start=1):
         if place < first:
             monkeypatch.delenv(name, raising=False)
         else:
-            monkeypatch.setenv(name, str(certificate[0]) if place == first else other_store)
-    trust = TlsConfig(ca_bundle=str(certificate[0]) if first == 0 else None)
+            monkeypatch.setenv(name, counts if place == first else others)
+    return TlsConfig(ca_bundle=counts if first == 0 else None)
+
+
+@pytest.mark.parametrize("first", [0, 1, 2, 3])
+async def test_the_first_store_that_is_named_counts(
+    tls_endpoint: str, certificate: Any, other_store: str, opened: Any, monkeypatch: pytest.MonkeyPatch, first: int
+) -> None:
+    trust = set_stores(monkeypatch, first, str(certificate[0]), other_store)
     async with opened(tls_endpoint, "tls-key", trust) as db:
         assert db.config.tls is trust
 
@@ -91,12 +95,7 @@ async def test_the_first_store_that_is_named_counts(
 async def test_an_error_names_the_store_that_counted_and_the_issuer_seen(
     tls_endpoint: str, certificate: Any, other_store: str, opened: Any, monkeypatch: pytest.MonkeyPatch, first: int
 ) -> None:
-    for place, name in enumerate(STORES, start=1):
-        if place < first:
-            monkeypatch.delenv(name, raising=False)
-        else:
-            monkeypatch.setenv(name, other_store if place == first else str(certificate[0]))
-    trust = TlsConfig(ca_bundle=other_store if first == 0 else None)
+    trust = set_stores(monkeypatch, first, other_store, str(certificate[0]))
     with pytest.raises(errors.ServerUnavailableError) as caught:
         async with opened(tls_endpoint, "tls-key", trust, retry_total=0):
             pass

@@ -135,7 +135,10 @@ def ends(btrdb: RunningServer, db: Any) -> Iterator[Ends]:
 
 
 class Script:
-    """A server that answers with `on[method](request, number of the call)`: pages that no real server would send."""
+    """A server that answers with `on[method](request, number of the call)`: pages that no real server would send.
+
+    A call with many requests is answered after its first one.
+    """
 
     def __init__(self) -> None:
         self.on: dict[str, Callable[[Any, int], Any]] = {}
@@ -145,11 +148,11 @@ class Script:
         kinds = {
             Kind.UNARY: grpc.unary_unary_rpc_method_handler,
             Kind.SERVER_STREAM: grpc.unary_stream_rpc_method_handler,
+            Kind.BIDI_STREAM: grpc.stream_stream_rpc_method_handler,
         }
         handlers = {
             method.name: kinds[method.kind](self._answer(method.name), method.request.FromString, _bytes)
             for method in METHODS.values()
-            if method.kind in kinds
         }
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
         self.endpoint = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
@@ -159,8 +162,8 @@ class Script:
     def _answer(self, name: str) -> Any:
         def answer(request: Any, context: grpc.ServicerContext) -> Any:
             asked = self.requests.setdefault(name, [])
-            asked.append(request)
-            reply = self.on[name](request, len(asked))
+            asked.append(next(request) if METHODS[name].kind is Kind.BIDI_STREAM else request)
+            reply = self.on[name](asked[-1], len(asked))
             if isinstance(reply, grpc.StatusCode):
                 context.abort(reply, "scripted")
             return reply

@@ -81,7 +81,10 @@ async def test_points_survive_many_cuts(
     assert bits(points) == bits(POINTS)
 
 
-@pytest.mark.parametrize("refusal", [Refuse(), Answer(405), Answer(419), Refuse(grpc.StatusCode.RESOURCE_EXHAUSTED)])
+@pytest.mark.parametrize(
+    "refusal",
+    [Refuse(), Refuse(grpc.StatusCode.CANCELLED), Answer(405), Answer(419), Refuse(grpc.StatusCode.RESOURCE_EXHAUSTED)],
+)
 async def test_points_survive_refusals_of_the_resumed_read(
     done: Any, btrdb: RunningServer, filled: Any, rpc: str, refusal: Any
 ) -> None:

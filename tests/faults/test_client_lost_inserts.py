@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import uuid4
 
+import grpc
 import numpy as np
 import pytest
 
@@ -22,9 +23,11 @@ def ramp(count: int) -> Points:
     return Points(np.arange(1, count + 1, dtype=np.int64), np.arange(count, dtype=np.float64))
 
 
-@pytest.mark.parametrize("failure", [LOST, Refuse()], ids=["committed", "refused"])
+@pytest.mark.parametrize(
+    "failure", [LOST, Refuse(), LoseReply(grpc.StatusCode.CANCELLED)], ids=["committed", "refused", "cancelled"]
+)
 async def test_never_is_not_repeated(done: Any, btrdb: RunningServer, stream: Any, failure: Any) -> None:
-    """UNAVAILABLE looks the same in both cases, so in neither may the points be sent again."""
+    """UNAVAILABLE looks the same in all cases, so in none may the points be sent again."""
     with (
         btrdb.faults.inject("Insert", failure) as fault,
         pytest.raises(errors.InsertInterruptedError, match="0 of 2 points are certainly stored") as caught,
@@ -34,7 +37,7 @@ async def test_never_is_not_repeated(done: Any, btrdb: RunningServer, stream: An
     error = caught.value
     assert (error.stored, error.total, error.reply_lost, error.retryable) == (0, 2, True, False)
     assert isinstance(error.__cause__, errors.ServerUnavailableError)
-    assert await done(stream.count()) == (2 if failure is LOST else 0)
+    assert await done(stream.count()) == (0 if isinstance(failure, Refuse) else 2)
 
 
 @pytest.mark.parametrize(("failure", "there"), [(LOST, 2 * BATCH), (Refuse(), BATCH), (Answer(500), BATCH)])

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import random
 import subprocess
 import sys
 import time
 import uuid
+from collections import Counter
 
 import grpc
 import pytest
@@ -66,13 +68,20 @@ def test_an_exception_is_told_without_its_own_words():
     assert (other["logger"], other["message"]) == ("psycopg.pool", "somebody else's line")
 
 
+SMALL_WINDOW = [("grpc.http2.bdp_probe", 0)]
+"""The client's window stays at 64 kB: however fast the machine, nobody sends megabytes to one who does not read."""
+
+
 def test_callers_who_go_away_are_no_fault_of_the_server(tmp_path):
     """Reads cancelled, timed out and cut off in every moment: nothing is logged above debug, and nothing is kept."""
-    with devserver_process(data=tmp_path / "data", arguments=DEBUG) as process, WireClient(process.endpoint) as wire:
+    with (
+        devserver_process(data=tmp_path / "data", arguments=DEBUG) as process,
+        WireClient(process.endpoint, options=SMALL_WINDOW) as wire,
+    ):
         raw = uuid.uuid4().bytes
         wire.call("Create", pb.CreateParams(uuid=raw, collection="gone"))
         for first in range(0, 400_000, 100_000):
-            values = [pb.RawPoint(time=first + n, value=1.0) for n in range(100_000)]
+            values = [pb.RawPoint(time=first + n, value=random.random()) for n in range(100_000)]
             wire.call("Insert", pb.InsertParams(uuid=raw, values=values))
         everything = {"uuid": raw, "start": 0, "end": 10**6}
         csv = pb.StreamCSVConfig(uuid=raw)
@@ -90,7 +99,7 @@ def test_callers_who_go_away_are_no_fault_of_the_server(tmp_path):
                     next(call)
                 time.sleep(0.001 * (turn // 4))
                 call.cancel()
-            with WireClient(process.endpoint) as other:
+            with WireClient(process.endpoint, options=SMALL_WINDOW) as other:
                 next(other.start("RawValues", reads[0][1]))
             with WireClient(process.endpoint, timeout=0.02) as hasty, contextlib.suppress(grpc.RpcError):
                 list(hasty.start("RawValues", reads[0][1]))
@@ -99,5 +108,8 @@ def test_callers_who_go_away_are_no_fault_of_the_server(tmp_path):
         process.terminate()
     lines = [json.loads(line) for line in process.errors.splitlines()]
     assert [line for line in lines if line["level"] != "debug"] == []
-    assert {line["outcome"] for line in lines if line["method"] != "SQLQuery"} == {"OK", "CANCELLED"}
-    assert sum(line["outcome"] == "CANCELLED" for line in lines) >= 100
+    outcomes = Counter((line["method"], line["outcome"]) for line in lines)
+    assert {outcome for method, outcome in outcomes if method != "SQLQuery"} == {"OK", "CANCELLED"}, outcomes
+    # Calls that were left before their first page may not have arrived, and who is hasty may have read all.
+    for method, _ in reads:
+        assert outcomes[method, "CANCELLED"] >= (35 if method == "RawValues" else 15), outcomes

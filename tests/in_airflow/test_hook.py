@@ -62,7 +62,7 @@ def test_every_field_of_the_form_arrives(monkeypatch: pytest.MonkeyPatch) -> Non
         "max_in_flight": 3,
         "max_rps": "20",
         "max_message_mb": 5,
-        "insecure_api_key": True,
+        "insecure_key": True,
     }
     config = config_of(monkeypatch, host="btrdb.example.com", port=1, password="key", extra=extra)
     assert config == ConnectionConfig(
@@ -87,7 +87,7 @@ def test_every_field_of_the_form_arrives(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_the_uri_form_means_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    uri = "btrdb://:k%2Fey%25@btrdb.example.com:4411/?tls=on&request_timeout=7&insecure_api_key=false"
+    uri = "btrdb://:k%2Fey%25@btrdb.example.com:4411/?tls=on&request_timeout=7&insecure_key=false"
     monkeypatch.setenv("AIRFLOW_CONN_BTRDB_DEFAULT", uri)
     config = BTrDBHook().get_client().config
     assert config == ConnectionConfig(
@@ -101,12 +101,13 @@ def test_the_uri_form_means_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
         ({}, "the host is empty"),
         ({"host": "h", "extra": {"tls": "perhaps"}}, "tls is 'perhaps'"),
         ({"host": "h", "extra": {"tsl": "off"}}, "did you mean 'tls'"),
-        ({"host": "h", "extra": {"insecure_apikey": True}}, "did you mean 'insecure_api_key'"),
-        ({"host": "h", "extra": {"insecure_api_key": "maybe"}}, "must be true or false"),
+        ({"host": "h", "extra": {"insecure_keys": True}}, "did you mean 'insecure_key'"),
+        ({"host": "h", "extra": {"insecure_key": "maybe"}}, "must be true or false"),
         ({"host": "h", "extra": {"request_timeout": "soon"}}, "request_timeout is 'soon'"),
         ({"host": "h", "extra": {"request_timeout": 0}}, "more than 0 seconds"),
         ({"host": "h", "extra": {"proxy": "proxy:3128"}}, "begins with http://"),
-        ({"host": "h", "password": "secret", "extra": {"tls": "off"}}, "in clear text"),
+        ({"host": "h", "password": "secret", "extra": {"tls": "off"}}, "turn TLS on, or set insecure_key if"),
+        ({"host": "h", "extra": {"insecure_api_key": True}}, "did you mean 'insecure_key'"),
     ],
 )
 def test_senseless_settings_fail_for_good_with_one_sentence(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import uuid4
 
@@ -16,6 +17,7 @@ from airflow.providers.common.sql.operators.sql import (
 
 from airflow_provider_btrdb.hooks import lineage
 from airflow_provider_btrdb.hooks.btrdb import BTrDBHook
+from airflow_provider_btrdb.operators.audit import BTrDBAuditOperator
 
 with_openlineage = pytest.mark.skipif(
     find_spec("airflow.providers.openlineage") is None, reason="needs the OpenLineage provider"
@@ -88,6 +90,16 @@ def test_calls_tell_the_collections(connection: str, server: Any, collector: Any
     hook.streams(f"{base}/c/n1", f"{base}/c/n2")
     hook.streams_in_collection(f"{base}/a")
     assert uris(collector.collected_assets.inputs) == [f"{at}/a%20b", f"{at}/c"]
+
+
+def test_an_audit_tells_the_prefix_that_it_looked_at(connection: str, server: Any, db: Any, collector: Any) -> None:
+    collection = f"airflow-test/{uuid4()}"
+    db.create(uuid4(), collection, {"name": "x"})
+    suite = {"select": {"prefix": collection}, "checks": [{"required": "name"}]}
+    with TemporaryDirectory() as folder:
+        BTrDBAuditOperator(task_id="t", suite=suite, output_path=folder).execute({})
+    told = uris(collector.collected_assets.inputs)
+    assert [uri for uri in told if uri.startswith("btrdb:")] == [f"btrdb://{server.endpoint}/collection/{collection}"]
 
 
 def test_many_collections_are_counted(connection: str, server: Any, collector: Any) -> None:

@@ -45,6 +45,7 @@ PLAIN = (
     "airflow_provider_btrdb.operators.connection",
     "airflow_provider_btrdb.operators.streams",
     "airflow_provider_btrdb.operators.points",
+    "airflow_provider_btrdb.operators.provision",
     "airflow_provider_btrdb.operators.query",
     "airflow_provider_btrdb.operators.audit",
     "airflow_provider_btrdb.sensors.streams",
@@ -61,7 +62,11 @@ light_sql = pytest.mark.skipif(
 
 @pytest.mark.parametrize(
     ("modules", "limit"),
-    [(PLAIN, 20), pytest.param((*PLAIN, "airflow_provider_btrdb.hooks.btrdb"), 70, marks=light_sql)],
+    [
+        (PLAIN, 20),
+        ((*PLAIN, "airflow_provider_btrdb.notifications.audit"), 30),
+        pytest.param((*PLAIN, "airflow_provider_btrdb.hooks.btrdb"), 70, marks=light_sql),
+    ],
 )
 def test_importing_for_a_dag_stays_within_the_budget(modules: tuple[str, ...], limit: int) -> None:
     names = added(*modules)

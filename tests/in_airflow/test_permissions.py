@@ -17,9 +17,14 @@ from airflow_provider_btrdb._airflow import AirflowException, AirflowFailExcepti
 from airflow_provider_btrdb.client import BTrDB, BTrDBError, connect, dbapi
 from airflow_provider_btrdb.get_provider_info import get_provider_info
 from airflow_provider_btrdb.hooks.btrdb import BTrDBHook
-from airflow_provider_btrdb.operators.audit import BTrDBMetadataCheckOperator
+from airflow_provider_btrdb.operators.audit import BTrDBAuditOperator, BTrDBMetadataCheckOperator
 from airflow_provider_btrdb.operators.connection import BTrDBConnectionCheckOperator
 from airflow_provider_btrdb.operators.points import BTrDBInsertOperator, DeleteRangeOperator
+from airflow_provider_btrdb.operators.provision import (
+    BTrDBApplyOperator,
+    BTrDBPlanOperator,
+    ProvisionStreamsOperator,
+)
 from airflow_provider_btrdb.operators.query import BTrDBQueryOperator
 from airflow_provider_btrdb.operators.streams import (
     CreateStreamOperator,
@@ -129,6 +134,28 @@ def old_and_new(world: World) -> list[dict[str, str]]:
     return [{"collection": world.collection, "name": name, "unit": "V"} for name in ("s", "new")]
 
 
+def planned(world: World) -> Any:
+    return task(BTrDBPlanOperator, spec=old_and_new(world)[:1], output_path=str(world.file.parent))
+
+
+def applied(world: World) -> Any:
+    """The stream that is there changes, and another one is made."""
+    wanted = [{**row, "unit": "A"} for row in old_and_new(world)]
+    plan = task(BTrDBPlanOperator, spec=wanted, output_path=str(world.file.parent))
+    return task(BTrDBApplyOperator, plan=plan)
+
+
+def provisioned(world: World, **more: Any) -> Any:
+    wanted = old_and_new(world)[1:]
+    output = str(world.file.parent)
+    return task(ProvisionStreamsOperator, spec=wanted, output_path=output, prefixes=world.collection, **more)
+
+
+def audited(world: World) -> Any:
+    suite = {"select": {"prefix": world.collection}, "checks": [{"required": "unit"}, {"not_empty": True}]}
+    return task(BTrDBAuditOperator, suite=suite, output_path=str(world.file.parent / "runs"))
+
+
 def made(world: World) -> Any:
     results = BTrDBHook().create_many(old_and_new(world))
     for result in results:
@@ -143,6 +170,10 @@ CASES: dict[str, list[Call]] = {
     "`CreateStreamOperator`": [lambda world: task(CreateStreamOperator, streams=old_and_new(world))],
     "`UpdateStreamOperator`": [move],
     "`ObliterateStreamOperator`": [lambda world: task(ObliterateStreamOperator, streams=world.name, confirm=True)],
+    "`BTrDBPlanOperator`": [lambda world: planned(world)["counts"]["unchanged"]],
+    "`BTrDBApplyOperator`": [applied],
+    "`ProvisionStreamsOperator`": [provisioned],
+    "`ProvisionStreamsOperator(prune=True)`": [lambda world: provisioned(world, prune=True)],
     "`BTrDBInsertOperator`": [insert],
     '`BTrDBInsertOperator(write_mode="replace_range")`': [
         lambda world: insert(world, write_mode="replace_range", start=START_NS, end=END_NS)
@@ -152,6 +183,7 @@ CASES: dict[str, list[Call]] = {
     "`BTrDBMetadataCheckOperator`": [
         lambda world: task(BTrDBMetadataCheckOperator, collection=world.collection, tags={"unit": {"present": True}})
     ],
+    "`BTrDBAuditOperator`": [audited],
     "`BTrDBConnectionCheckOperator`": [lambda _: task(BTrDBConnectionCheckOperator)],
     "Airflow's SQL operators, `SqlSensor`, `@task.sql`": [airflows_own],
     "`StreamExistsSensor`": [
@@ -222,7 +254,7 @@ def refused(call: Call, world: World, *, retried: bool) -> str:
 
 def test_the_page_has_these_lines() -> None:
     assert list(CASES) == list(LINES)
-    assert len(REFUSALS) == 5
+    assert len(REFUSALS) == 7
     info: Any = get_provider_info()
     for module in [name for kind in ("operators", "sensors") for name in info[kind][0]["python-modules"]]:
         for name, defined in vars(importlib.import_module(module)).items():

@@ -18,19 +18,18 @@ from standalone import Standalone, standalone
 from airflow_provider_btrdb.client import BTrDB, connect
 from airflow_provider_btrdb.get_provider_info import CONNECTION_FORM
 from airflow_provider_btrdb.testing import RunningServer, devserver
+from airflow_provider_btrdb.testing.faults import Delay
 
 API_KEY = "sentinel-key-that-must-never-be-seen"
-CROWD, INTERVAL = 300, 20
+CROWD, INTERVAL = 300, 10
 """Tasks, and seconds between two looks, of standalone/dags/crowd_dags.py."""
 MOST_CALLS = 10
 """Of one look for any number of streams that may exist."""
 HERE = Path(__file__).parent / "standalone"
 
-# One group: the tests share the Airflow, which takes a minute to start.
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(900),
-    pytest.mark.xdist_group("standalone"),
     pytest.mark.skipif(sys.platform != "linux", reason="needs /proc to find the processes of Airflow"),
     pytest.mark.skipif(
         tuple(map(int, airflow.__version__.split(".")[:2])) < (3, 3), reason="needs Airflow 3.3: the form from metadata"
@@ -132,10 +131,15 @@ def test_a_deferred_sensor_is_released_by_a_later_create(running: Standalone, da
 
 
 @pytest.mark.usefixtures("form")
-def test_racing_creates_make_each_stream_once_and_none_fails(running: Standalone, data: BTrDB) -> None:
-    run = start(running, "races")
-    assert running.wait_for("the run to end", lambda: ended(running, run), limit=600) == "success"
+def test_racing_creates_make_each_stream_once_and_none_fails(
+    running: Standalone, btrdb: RunningServer, data: BTrDB
+) -> None:
+    """The server takes its time between the lookups of an instance and its creates, so that the instances overlap."""
+    with btrdb.faults.inject("Create", Delay(5), last=10**6):
+        run = start(running, "races")
+        assert running.wait_for("the run to end", lambda: ended(running, run), limit=600) == "success"
     assert states(running, run) == {"success": 20}
+    assert btrdb.calls.count("Create") > 50, "nobody raced"
     assert Counter(stream.name for stream in data.lookup_iter("raced")) == {f"s{number}": 1 for number in range(50)}
 
 
@@ -179,7 +183,7 @@ def test_a_new_version_runs_the_watching_dag_also_across_a_restart_of_the_trigge
 def test_a_crowd_of_triggers_costs_a_handful_of_calls_per_interval(
     running: Standalone, btrdb: RunningServer, data: BTrDB
 ) -> None:
-    """Each task waits for a stream of its own; the watcher of the test above asks for versions only."""
+    """Each task waits for a stream of its own. The watcher of the test above may look six times meanwhile."""
     run = start(running, "crowd")
     running.wait_for("all to be deferred", lambda: states(running, run)["deferred"] == CROWD, limit=600)
     btrdb.calls.clear()

@@ -84,7 +84,7 @@ def test_thousands_that_wait_for_names_cost_one_call_per_interval(own_server: An
 
 
 def test_all_kinds_of_existence_stay_within_ten_calls(own_server: Any, own_db: BTrDB) -> None:
-    """A round is what happens between two looks at the visible prefixes, of which there is one in each."""
+    """In each interval, whatever a thousand triggers wait for. Rounds on a slow machine may lie over each other."""
 
     def kinds() -> Iterator[dict[str, Any]]:
         for number in range(250):
@@ -93,20 +93,22 @@ def test_all_kinds_of_existence_stay_within_ten_calls(own_server: Any, own_db: B
             yield {"collection": f"c/{number}", "min_count": 9, "tags": {"name": None}}
             yield {"collection": f"d/{number}", "annotations": {"k": "v"}, "require_visible_prefix": f"c/{number % 7}"}
 
-    async def main() -> None:
+    async def main() -> tuple[Any, int]:
+        started = time.monotonic()
         tasks = [asyncio.create_task(event(trigger(StreamExistsTrigger, **kind))) for kind in kinds()]
         await until(lambda: own_server.calls.count("ListCollections") >= 4)
+        counts, intervals = own_server.calls.counts(), 1 + int((time.monotonic() - started) / 0.5)
         for task in tasks:
             assert not task.done()
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        return counts, intervals
 
     own_db.create_many([{"collection": f"c/{number}", "name": "x"} for number in range(7)])
     own_server.calls.clear()
-    asyncio.run(main())
-    methods = [record.method for record in own_server.calls.records()]
-    rounds = "".join("|" if method == "ListCollections" else "." for method in methods).split("|")
-    assert max(len(calls) + 1 for calls in rounds) <= 10
+    counts, intervals = asyncio.run(main())
+    assert len(counts) > 1
+    assert sum(counts.values()) <= 10 * intervals
 
 
 def test_versions_and_freshness_cost_one_call_per_stream(own_server: Any, own_db: BTrDB) -> None:
@@ -117,15 +119,18 @@ def test_versions_and_freshness_cost_one_call_per_stream(own_server: Any, own_db
         fresh = [
             trigger(StreamFreshnessTrigger, uuid=str(uuid), younger_than=600, clock_skew=5) for uuid in streams * 25
         ]
+        started = time.monotonic()
         tasks = [asyncio.create_task(event(one)) for one in [*versions, *fresh]]
         await until(lambda: own_server.calls.count("Nearest") >= 300)
         counts = own_server.calls.counts()
+        intervals = 1 + int((time.monotonic() - started) / 0.5)
         now = time.time_ns()
         points = [(uuid, [(now, 1.0)]) for uuid in streams]
         await asyncio.to_thread(own_db.insert_many, points)
         events = await asyncio.gather(*tasks)
         assert counts.keys() == {"StreamInfo", "Nearest"}
-        assert abs(counts["StreamInfo"] - counts["Nearest"]) <= 200  # of two rounds that are just going on
+        # One call for each of the 100 streams per interval, not one for each of the 2,500 triggers.
+        assert max(counts.values()) <= 100 * intervals
         return events
 
     own_server.calls.clear()
@@ -190,7 +195,7 @@ def test_the_first_look_comes_after_an_interval_and_the_last_one_at_the_end(own_
 
     async def main() -> Any:
         long = asyncio.create_task(event(trigger(StreamExistsTrigger, streams=["a/b"], poll_interval=1000)))
-        short = trigger(StreamExistsTrigger, streams=["a/c"], poll_interval=1000, end_time=time.time() + 0.5)
+        short = trigger(StreamExistsTrigger, streams=["a/c"], poll_interval=1000, end_time=time.time() + 2)
         payload = await event(short)
         assert not long.done()
         long.cancel()
@@ -222,12 +227,12 @@ def test_a_cancelled_trigger_leaves_the_poll(own_server: Any) -> None:
         await until(lambda: own_server.calls.count("LookupStreams") >= 3)
         tasks[0].cancel()
         await asyncio.gather(tasks[0], return_exceptions=True)
-        await asyncio.sleep(0.3)
-        before = own_server.calls.count("LookupStreams")
-        await asyncio.sleep(0.5)
-        assert own_server.calls.count("LookupStreams") == before
+        looks = -1
+        while looks != own_server.calls.count("LookupStreams"):  # what was under way arrives
+            looks = own_server.calls.count("LookupStreams")
+            await asyncio.sleep(0.5)
 
-    asyncio.run(main())
+    asyncio.run(asyncio.wait_for(main(), 100))
 
 
 def test_a_trigger_that_is_cancelled_while_its_answer_comes_ends(own_server: Any) -> None:

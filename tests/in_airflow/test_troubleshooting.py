@@ -19,7 +19,7 @@ import pytest
 
 from airflow_provider_btrdb.client import BTrDB
 from airflow_provider_btrdb.hooks.btrdb import BTrDBHook, end_calls
-from airflow_provider_btrdb.operators.audit import BTrDBMetadataCheckOperator
+from airflow_provider_btrdb.operators.audit import BTrDBAuditOperator, BTrDBMetadataCheckOperator
 from airflow_provider_btrdb.operators.points import BTrDBInsertOperator, DeleteRangeOperator
 from airflow_provider_btrdb.operators.query import BTrDBQueryOperator
 from airflow_provider_btrdb.operators.streams import CreateStreamOperator, ObliterateStreamOperator
@@ -240,6 +240,12 @@ def too_few(world: World) -> Any:
     return BTrDBMetadataCheckOperator(task_id="t", collection=world.collection, tags=UNIT, min_streams=5).execute({})
 
 
+def audit(world: World, *checks: Any) -> Any:
+    world.create()
+    suite = {"select": {"prefix": world.collection}, "checks": list(checks)}
+    return BTrDBAuditOperator(task_id="t", suite=suite, output_path=str(world.folder / "runs")).execute({})
+
+
 CRON = "a DAG scheduled by a bare cron text has no data interval in Airflow 3: …"
 CASES: dict[str, Callable[[World], Any]] = {
     "cannot reach BTrDB at … without TLS (does it listen there, and does it speak TLS?): … (call …, at …)": unreachable,
@@ -294,6 +300,8 @@ CASES: dict[str, Callable[[World], Any]] = {
     "… is not installed: pip install 'airflow-provider-btrdb[…]'": without_pyarrow,
     "… streams below '…', at least … wanted: the others are absent, or invisible to this key": too_few,
     "… findings in … streams below '…' (…), such as …": broken_rule,
+    "the audit … found …: …; the run is in …": lambda world: audit(world, {"required": "unit"}),
+    "… in the suite:…": lambda world: audit(world, {"require": "unit"}),
     "emit_asset=True needs an AssetAlias among the outlets of the task, to emit through": lambda world: world.insert(
         emit_asset=True
     ),

@@ -14,7 +14,7 @@ import pytest
 
 from airflow_provider_btrdb._airflow import AirflowFailException
 from airflow_provider_btrdb.client import BTrDB, connect
-from airflow_provider_btrdb.operators.audit import BTrDBMetadataCheckOperator
+from airflow_provider_btrdb.operators.audit import BTrDBAuditOperator, BTrDBMetadataCheckOperator
 from airflow_provider_btrdb.operators.points import BTrDBInsertOperator, DeleteRangeOperator
 from airflow_provider_btrdb.operators.query import BTrDBQueryOperator
 from airflow_provider_btrdb.operators.streams import (
@@ -62,6 +62,11 @@ def test_everything_but_users_sql_works_without_sql(plain: BTrDB, tmp_path: Path
     loaded = execute(BTrDBInsertOperator, files=str(file), columns={"a": names[1]}, time_columns="t", time_format="ns")
     assert loaded["inserted"] == 1
     assert execute(BTrDBMetadataCheckOperator, collection="c", tags={"unit": {"one_of": ["V", "A"]}})["streams"] == 20
+    suite = {
+        "checks": [{"required": "unit"}, {"unique": ["collection", "name"]}, {"not_empty": True, "severity": "warn"}]
+    }
+    counts = execute(BTrDBAuditOperator, suite=suite, output_path=str(tmp_path / "runs"))["counts"]
+    assert (counts["pass"], counts["warn"]) == (2, 1)
     uuids = [str(stream.uuid) for stream in plain.streams(names)]
     assert execute(StreamExistsSensor, stream=names) == {"found": 20}
     assert execute(StreamExistsSensor, stream=uuids, require_visible_prefix="c") == {"found": 20}

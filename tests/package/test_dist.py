@@ -17,7 +17,7 @@ import airflow_provider_btrdb
 from airflow_provider_btrdb.get_provider_info import get_provider_info
 
 # One group: the workers share nothing, so each would build and install for itself.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("dist")]
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 VERSION = airflow_provider_btrdb.__version__

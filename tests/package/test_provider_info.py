@@ -15,7 +15,7 @@ from typing import Any
 import airflow
 import jsonschema
 import pytest
-from airflow.providers.common.compat.sdk import BaseHook, BaseOperator, BaseSensorOperator
+from airflow.providers.common.compat.sdk import BaseHook, BaseNotifier, BaseOperator, BaseSensorOperator
 from airflow.providers_manager import ProvidersManager
 from airflow.triggers.base import BaseTrigger
 
@@ -103,6 +103,14 @@ def test_the_modules_listed_are_those_that_have_classes_of_the_kind(kind: str) -
     assert set(entry["python-modules"]) == {module for module in found if defines(module, BASES[kind])}
 
 
+def test_the_notifiers_listed_are_those_that_there_are() -> None:
+    folder = Path(airflow_provider_btrdb.__file__).parent / "notifications"
+    found = [f"airflow_provider_btrdb.notifications.{path.stem}" for path in folder.glob("*.py")]
+    classes = [cls for name in found for cls in vars(importlib.import_module(name)).values() if isinstance(cls, type)]
+    notifiers = {cls for cls in classes if issubclass(cls, BaseNotifier) and cls.__module__ in found}
+    assert {f"{cls.__module__}.{cls.__name__}" for cls in notifiers} == set(INFO["notifications"])
+
+
 @pytest.mark.parametrize("kind", ["asset-uris", "dataset-uris"])
 def test_the_functions_of_asset_uris_are_there(kind: str) -> None:
     (entry,) = INFO[kind]
@@ -152,6 +160,9 @@ def test_airflows_server_shows_the_form_without_importing_the_hook(tmp_path: Pat
     assert form["standard_fields"]["login"]["hidden"]
     assert set(form["extra_fields"]) == set(CONNECTION_FORM["conn-fields"])
     assert form["extra_fields"]["tls"]["schema"]["enum"] == ["auto", "on", "off"]
+    # Airflow shows and saves asterisks instead of a default when it takes the field's name for a secret's.
+    defaults = {name: field["schema"].get("default") for name, field in CONNECTION_FORM["conn-fields"].items()}
+    assert {name: field["value"] for name, field in form["extra_fields"].items()} == defaults
 
 
 def test_defaults_of_the_form_satisfy_their_own_schema() -> None:

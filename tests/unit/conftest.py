@@ -1,4 +1,7 @@
-"""A server in this process that fails as each test of the loops wants, and the client in both modes over it."""
+"""A server in this process that fails as each test of the loops wants, the client in both modes over it.
+
+And a reader of pages.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from html.parser import HTMLParser
 from typing import Any
 from uuid import UUID
 
@@ -155,3 +159,34 @@ def kept(client: Client, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     monkeypatch.setattr(client.db._calls, "_open_once", keep if client.mode == "sync" else keep_async)
     return kept
+
+
+class Seen(HTMLParser):
+    """Elements with their attributes, and the text of each kind of element."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.texts: dict[str, list[str]] = {}
+        self.feed(html)
+        self.close()
+        assert self.open == [], "every element that was opened is closed"
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attributes)))
+        if tag not in ("meta", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open:
+            self.texts.setdefault(self.open[-1], []).append(data)
+
+
+@pytest.fixture
+def seen_in() -> type[Seen]:
+    """`seen_in(html)`: what a page has."""
+    return Seen

@@ -1,8 +1,7 @@
-"""The table of docs/benchmarks.md is made of the recorded samples, and the checker notices when it is not."""
+"""The tables of benchmarks in docs/ are made of recorded samples, and the checker notices when they are not."""
 
 from __future__ import annotations
 
-import copy
 import json
 import subprocess
 import sys
@@ -12,43 +11,50 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
-CHECK = ROOT / "benchmarks" / "check.py"
-DOCS = ROOT / "docs" / "benchmarks.md"
-RESULTS = ROOT / "benchmarks" / "results" / "client.json"
+BENCHMARKS = ROOT / "benchmarks"
+DOCS = {
+    "client": ROOT / "docs" / "benchmarks.md",
+    "devserver": ROOT / "docs" / "benchmarks-devserver.md",
+    "provision": ROOT / "docs" / "benchmarks-provision.md",
+    "audit": ROOT / "docs" / "benchmarks-audit.md",
+}
 
 
-def check(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, str(CHECK), *map(str, arguments)], capture_output=True, text=True, check=False
-    )
+def check(of: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(BENCHMARKS / "check.py"), "--of", of, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-@pytest.fixture
-def results() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(RESULTS.read_text())
+def recorded(of: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((BENCHMARKS / "results" / f"{of}.json").read_text())
     return found
 
 
-def checked(tmp_path: Path, results: dict[str, Any]) -> subprocess.CompletedProcess[str]:
-    changed = tmp_path / "results.json"
+def complaint(of: str, results: dict[str, Any], folder: Path) -> str:
+    """What the checker says of these results."""
+    changed = folder / "results.json"
     changed.write_text(json.dumps(results))
-    return check("--results", changed)
+    done = check(of, "--results", changed)
+    assert done.returncode == 1
+    return done.stderr
 
 
-def test_the_documented_table_is_the_recorded_one() -> None:
-    done = check()
+@pytest.mark.parametrize("of", DOCS)
+def test_the_documented_table_is_the_recorded_one(of: str) -> None:
+    done = check(of)
     assert done.returncode == 0, done.stderr
 
 
-def test_an_edited_number_is_noticed_and_mended(tmp_path: Path) -> None:
-    copied = tmp_path / "benchmarks.md"
-    text = DOCS.read_text()
+@pytest.mark.parametrize("of", DOCS)
+def test_an_edited_number_is_noticed_and_mended(tmp_path: Path, of: str) -> None:
+    copied = tmp_path / "edited.md"
+    text = DOCS[of].read_text()
     copied.write_text(text.replace("| met |", "| **missed** |", 1))
     assert copied.read_text() != text
-    done = check("--docs", copied)
+    done = check(of, "--docs", copied)
     assert done.returncode == 1
     assert "--write" in done.stderr
-    assert check("--docs", copied, "--write").returncode == 0
+    assert check(of, "--docs", copied, "--write").returncode == 0
     assert copied.read_text() == text
 
 
@@ -56,40 +62,59 @@ def test_a_document_without_a_place_for_the_table_is_refused(tmp_path: Path) -> 
     empty = tmp_path / "empty.md"
     empty.write_text("# nothing\n")
     for options in ([], ["--write"]):
-        done = check("--docs", empty, *options)
+        done = check("client", "--docs", empty, *options)
         assert done.returncode == 1
         assert "no place for the table" in done.stderr
     assert empty.read_text() == "# nothing\n"
 
 
-def test_other_samples_make_another_table(tmp_path: Path, results: dict[str, Any]) -> None:
-    for sample in results["samples"]["recorded: ours sql 100000"]:
-        sample["cpu"] /= 2
-    done = checked(tmp_path, results)
-    assert done.returncode == 1
-    assert "does not hold" in done.stderr
+@pytest.mark.parametrize(
+    ("of", "case", "field", "factor", "says"),
+    [
+        ("client", "recorded: ours sql 100000", "cpu", 0.5, "does not hold"),
+        ("client", "recorded: peer sql 100000", "compared", 0, "not everything was compared"),
+        (
+            "client", "recorded: ours insert-tuples 1000000", "cpu", 100,
+            "from tuples beside insert: misses its reach and CAUSES names no cause",
+        ),
+        ("devserver", "create-64", "wall", 100, "create-64: misses its goal and CAUSES names no cause"),
+        ("devserver", "start-cold", "wall", 100, "start-cold: misses its goal and CAUSES names no cause"),
+        ("devserver", "memory", "mb", 100, "memory: misses its goal and CAUSES names no cause"),
+        ("devserver", "create-1", "wall", 100, "does not hold"),
+        ("devserver", "lookup", "compared", 0, "lookup: not everything was compared"),
+        ("provision", "apply", "wall", 100, "made and verified (wall): misses its goal"),
+        ("provision", "loop-create", "cpu", 0.01, "made and verified (cpu): misses its goal"),
+        ("provision", "plan-create", "mb", 100, "specification included (mb): misses its goal"),
+        ("provision", "read-csv", "wall", 2, "does not hold"),
+        ("provision", "loop-unchanged", "compared", 0, "loop-unchanged: not everything was compared"),
+        ("audit", "listing 1000000", "wall", 100, "without SQL (s): misses its goal"),
+        ("audit", "listing 1000000", "mb", 100, "without SQL (MB): misses its goal"),
+        ("audit", "listing 100000", "wall", 0.1, "without SQL (times): misses its goal"),
+        ("audit", "fresh 100000", "at_once", 2, "under way at once (calls): misses its goal"),
+        ("audit", "fresh 100000", "wall", 2, "does not hold"),
+        ("audit", "sql 1000000", "compared", 0, "sql 1000000: not everything was compared"),
+        ("audit", "fresh 3 100000", "compared", 0, "fresh 3 100000: not everything was compared"),
+    ],
+)  # fmt: skip
+def test_other_samples_make_another_table(
+    tmp_path: Path, of: str, case: str, field: str, factor: float, says: str
+) -> None:
+    results = recorded(of)
+    for sample in results["samples"][case]:
+        sample[field] *= factor
+    assert says in complaint(of, results, tmp_path)
 
 
-def test_too_few_samples_make_no_table(tmp_path: Path, results: dict[str, Any]) -> None:
-    results["samples"]["recorded: ours sql 100000"].pop()
-    while len(results["samples"]["recorded: ours sql 100000"]) > 4:
-        results["samples"]["recorded: ours sql 100000"].pop()
-    done = checked(tmp_path, results)
-    assert done.returncode == 1
-    assert "recorded: ours sql 100000: 4 samples, 5 are needed" in done.stderr
-
-
-def test_a_sample_that_was_not_compared_does_not_count(tmp_path: Path, results: dict[str, Any]) -> None:
-    results["samples"]["recorded: peer sql 100000"][0]["compared"] = 99_999
-    done = checked(tmp_path, results)
-    assert done.returncode == 1
-    assert "not everything was compared" in done.stderr
-
-
-def test_a_miss_without_a_cause_is_refused(tmp_path: Path, results: dict[str, Any]) -> None:
-    worse = copy.deepcopy(results)
-    for sample in worse["samples"]["recorded: ours insert-tuples 1000000"]:
-        sample["cpu"] *= 100
-    done = checked(tmp_path, worse)
-    assert done.returncode == 1
-    assert "from tuples beside insert: misses its reach and CAUSES names no cause" in done.stderr
+@pytest.mark.parametrize(
+    ("of", "case", "needed"),
+    [
+        ("client", "recorded: ours sql 100000", 5),
+        ("devserver", "memory", 5),
+        ("provision", "apply", 5),
+        ("audit", "fresh 100000", 5),
+    ],
+)
+def test_too_few_samples_make_no_table(tmp_path: Path, of: str, case: str, needed: int) -> None:
+    results = recorded(of)
+    del results["samples"][case][needed - 1 :]
+    assert f"{case}: {needed - 1} samples, {needed} are needed" in complaint(of, results, tmp_path)

@@ -170,6 +170,7 @@ def test_a_status_without_text_still_says_something() -> None:
 
 OF_GRPC = {
     GRPC.UNAVAILABLE: errors.ServerUnavailableError,
+    GRPC.CANCELLED: errors.ServerUnavailableError,
     GRPC.DEADLINE_EXCEEDED: errors.DeadlineExceededError,
     GRPC.UNAUTHENTICATED: errors.AuthenticationError,
     GRPC.PERMISSION_DENIED: errors.PermissionDeniedError,

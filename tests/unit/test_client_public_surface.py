@@ -24,7 +24,7 @@ MODULES = [
 SURFACE = {
     BTrDB: """info create query list_collections collection_metadata stream_from_uuid streams streams_in_collection
         list_unique_names list_unique_units list_unique_annotations create_many update_many insert_many subscribe
-        serves_sql query_iter lookup_iter close""",
+        serves_sql query_iter lookup_iter run close""",
     Stream: """uuid collection name unit tags annotations exists version refresh update values values_iter windows
         aligned_windows nearest earliest latest current count changes subscribe insert delete flush obliterate""",
     StreamSet: """pin_versions versions filter windows aligned_windows values to_arrow to_pandas to_polars count

@@ -31,6 +31,7 @@ POINT_WRITERS, CREATORS = 4, 2
 KINDS = ("server", "postgresql", "postgresql child")
 RECOVERY_SECONDS = 60
 PATIENCE = 30.0
+READ_TRIES = 40
 GONE = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
 """What a caller hears of a server that ends; CANCELLED when the call arrived in its very last moment."""
 
@@ -253,7 +254,8 @@ class Soak:
                     self.counts["lost"] += 1
                     self.wrong.append("a stream of an earlier round has changed")
             request = pb.LookupStreamsParams(collection="soak/created/", is_collection_prefix=True)
-            found = {stream.uuid: stream for page in wire.call("LookupStreams", request) for stream in page.results}
+            pages = answered(wire, "LookupStreams", request)
+            found = {stream.uuid: stream for page in pages for stream in page.results}
         lost = self._created - found.keys()
         self.counts["lost"] += len(lost)
         if lost:
@@ -266,9 +268,20 @@ class Soak:
                 self.wrong.append("a created stream has other metadata")
 
 
+def answered(wire: WireClient, method: str, request: Any) -> Any:
+    """A read, again while the server says that it may pass: on a busy machine the database can be late."""
+    for left in reversed(range(READ_TRIES)):
+        try:
+            return wire.call(method, request)
+        except grpc.RpcError as error:
+            if error.code() is not grpc.StatusCode.UNAVAILABLE or not left:
+                raise
+            time.sleep(0.5)
+
+
 def read(wire: WireClient, raw: bytes) -> State:
     """Version and points of a stream; a time that comes twice is not kept apart from a wrong value."""
-    pages = wire.call("RawValues", pb.RawValuesParams(uuid=raw, start=-(10**9), end=10**15))
+    pages = answered(wire, "RawValues", pb.RawValuesParams(uuid=raw, start=-(10**9), end=10**15))
     points = [(point.time, point.value) for page in pages for point in page.values]
     if len(dict(points)) != len(points):
         return -1, dict(points)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from airflow_provider_btrdb.client import bulk, codec, creates, identity, lookups, questions, rpcs, writes
@@ -37,6 +37,8 @@ from airflow_provider_btrdb.client.models import (
 from airflow_provider_btrdb.client.trust import tls_problem
 from airflow_provider_btrdb.protocol import TAG_KEYS
 from airflow_provider_btrdb.wire import btrdb_v5_pb2 as pb
+
+T = TypeVar("T")
 
 SUPPORTED_MAJOR = 5
 """Older servers speak another protocol."""
@@ -260,6 +262,10 @@ class AsyncBTrDB:
     async def ask_many(self, asked: Iterable[questions.Question]) -> questions.Answers:
         """Answers to many questions of `client.questions` with few calls; equal questions are asked once."""
         return await self._bulk.run(questions.ask_many(asked))
+
+    async def run(self, work: bulk.Work[T]) -> T:
+        """Run what another module makes of this connection's calls, such as `provision.make_plan(spec)`."""
+        return await self._bulk.run(work)
 
     # ------------------------------------------------------------ metadata
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from airflow_provider_btrdb.client import bulk, codec, creates, identity, lookups, questions, rpcs, writes
@@ -39,6 +39,8 @@ from airflow_provider_btrdb.client.models import (
 from airflow_provider_btrdb.client.trust import tls_problem
 from airflow_provider_btrdb.protocol import TAG_KEYS
 from airflow_provider_btrdb.wire import btrdb_v5_pb2 as pb
+
+T = TypeVar("T")
 
 SUPPORTED_MAJOR = 5
 """Older servers speak another protocol."""
@@ -258,6 +260,10 @@ class BTrDB:
     def ask_many(self, asked: Iterable[questions.Question]) -> questions.Answers:
         """Answers to many questions of `client.questions` with few calls; equal questions are asked once."""
         return self._bulk.run(questions.ask_many(asked))
+
+    def run(self, work: bulk.Work[T]) -> T:
+        """Run what another module makes of this connection's calls, such as `provision.make_plan(spec)`."""
+        return self._bulk.run(work)
 
     # ------------------------------------------------------------ metadata
 

@@ -50,6 +50,7 @@ def test_pages_have_five_thousand_points_and_arrow_fifty_thousand(wire, stream):
 
 def test_bad_requests_for_points(wire, stream):
     unknown = uuid.uuid4().bytes
+    no_utf8 = wire.arrow_table([1], [1.0]).replace(b"value", b"val\xff\xff")
     for method, request, code in [
         ("Insert", pb.InsertParams(uuid=unknown, values=[pb.RawPoint()]), 404),
         ("Insert", pb.InsertParams(uuid=unknown), 404),
@@ -59,6 +60,7 @@ def test_bad_requests_for_points(wire, stream):
         ("ArrowInsert", pb.ArrowInsertParams(uuid=stream, arrow_bytes=b"nonsense"), 438),
         ("ArrowInsert", pb.ArrowInsertParams(uuid=stream), 438),
         ("ArrowInsert", pb.ArrowInsertParams(uuid=stream, arrow_bytes=wire.arrow_table([1], ["x"])), 438),
+        ("ArrowInsert", pb.ArrowInsertParams(uuid=stream, arrow_bytes=no_utf8), 438),
         ("ArrowInsert", pb.ArrowInsertParams(uuid=stream, arrow_bytes=wire.arrow_table([1], [1.0], z=[1])), 438),
         (
             "ArrowInsert",

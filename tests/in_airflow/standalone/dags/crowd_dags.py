@@ -8,7 +8,7 @@ from airflow.sdk import DAG, BaseOperator
 from airflow.triggers.base import StartTriggerArgs
 
 CROWD = 300
-INTERVAL = 20
+INTERVAL = 10
 
 
 class Waits(BaseOperator):

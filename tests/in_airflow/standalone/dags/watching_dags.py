@@ -8,7 +8,7 @@ from airflow.sdk import DAG, Asset, AssetWatcher, task
 
 from airflow_provider_btrdb.triggers.events import BTrDBStreamEventTrigger
 
-trigger = BTrDBStreamEventTrigger(stream="watched/one", poll_interval=1, from_version=10)
+trigger = BTrDBStreamEventTrigger(stream="watched/one", poll_interval=10, from_version=10)
 asset = Asset("watched", watchers=[AssetWatcher("versions", trigger=trigger)])
 
 with DAG("watches", schedule=[asset]):

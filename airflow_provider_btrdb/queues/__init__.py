@@ -1,0 +1,1 @@
+"""What Airflow's `MessageQueueTrigger` finds by the scheme `btrdb`."""

@@ -1,0 +1,48 @@
+"""Measuring with the client on one core and servers on the other, and keeping the samples when they are all."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from side_by_side.about import About
+
+HERE = Path(__file__).parents[1]
+SERVER_CORE = 1
+"""Clients pin themselves to core 0; the process that measures and its servers stay here."""
+
+Samples = Mapping[str, Sequence[Mapping[str, Any]]]
+
+
+def recorded(
+    name: str,
+    description: str | None,
+    packages: tuple[str, ...],
+    fewest: int,
+    measure: Callable[[int], Samples],
+    as_text: Callable[[Samples], str],
+) -> int:
+    """Measure, print, and write what was measured when it was all."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=fewest, metavar="N", help="samples of each")
+    options = parser.parse_args()
+    if not {0, SERVER_CORE} <= os.sched_getaffinity(0):
+        parser.error("cores 0 and 1 are needed, one for the client and one for the server")
+    os.sched_setaffinity(0, {SERVER_CORE})
+    os.environ["PYTHONPATH"] = f"{HERE}{os.pathsep}{HERE.parent}"  # this tree's packages, whichever is installed
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))  # and so end the servers
+
+    about = About()
+    samples = measure(options.runs)
+    print(as_text(samples))
+    if options.runs >= fewest:
+        results = HERE / "results" / f"{name}.json"
+        results.write_text(json.dumps({**about.facts(options.runs, packages), "samples": samples}, indent=1) + "\n")
+        print(f"\nwritten: {results}; next: python benchmarks/check.py --of {name} --write", file=sys.stderr)
+    return 0
