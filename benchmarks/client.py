@@ -20,8 +20,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from sampling.about import About
+from sampling.prose import FEWEST_RUNS
 from side_by_side import table
-from side_by_side.about import About
 from side_by_side.table import Case
 
 from airflow_provider_btrdb.testing import devserver_process
@@ -40,7 +41,7 @@ def main() -> int:
     rows = list(dict.fromkeys(target.row for target in table.TARGETS))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", nargs="+", choices=rows, default=rows, metavar="ROW", help=f"of {', '.join(rows)}")
-    parser.add_argument("--runs", type=int, default=table.FEWEST_RUNS, metavar="N", help="fresh processes a sample")
+    parser.add_argument("--runs", type=int, default=FEWEST_RUNS, metavar="N", help="fresh processes a sample")
     options = parser.parse_args()
     targets = [target for target in table.TARGETS if target.row in options.rows]
     if not {0, SERVER_CORE} <= os.sched_getaffinity(0):
@@ -52,7 +53,7 @@ def main() -> int:
     about = About()
     samples = measure(table.cases(targets), options.runs)
     print(table.as_text(samples, targets))
-    if options.rows == rows and options.runs >= table.FEWEST_RUNS:
+    if options.rows == rows and options.runs >= FEWEST_RUNS:
         RESULTS.parent.mkdir(exist_ok=True)
         RESULTS.write_text(json.dumps({**about.facts(options.runs, PACKAGES), "samples": samples}, indent=1) + "\n")
         print(f"\nwritten: {RESULTS}; next: python benchmarks/check.py --write", file=sys.stderr)

@@ -20,8 +20,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from sampling.about import About
+from sampling.prose import FEWEST_RUNS
 from server_alone import clients, lines, processes, seeds
-from side_by_side.about import About
 
 from airflow_provider_btrdb.devserver.binaries import find_programs
 from airflow_provider_btrdb.testing import devserver_process
@@ -42,7 +43,7 @@ def main() -> int:
     parser.add_argument(
         "--cases", nargs="+", choices=known, default=known, metavar="CASE", help=f"of {', '.join(known)}"
     )
-    parser.add_argument("--runs", type=int, default=lines.FEWEST_RUNS, metavar="N", help="samples of each")
+    parser.add_argument("--runs", type=int, default=FEWEST_RUNS, metavar="N", help="samples of each")
     options = parser.parse_args()
     if not os.sched_getaffinity(0) >= CORES:
         parser.error("cores 0 and 1 are needed")
@@ -53,7 +54,7 @@ def main() -> int:
     about = About()
     samples = measure([line for line in lines.LINES if line.case in options.cases], options.runs)
     print(lines.as_text(samples))
-    if set(options.cases) == set(known) and options.runs >= lines.FEWEST_RUNS:
+    if set(options.cases) == set(known) and options.runs >= FEWEST_RUNS:
         major = str(find_programs().major)
         facts = about.facts(options.runs, PACKAGES, PostgreSQL=major)
         RESULTS.write_text(json.dumps({**facts, "samples": samples}, indent=1) + "\n")

@@ -8,19 +8,18 @@ Needs Linux, two cores, and btrdb beside this package. docs/benchmarks-provision
 
 from __future__ import annotations
 
-import contextlib
 import json
 import subprocess
 import sys
 import tempfile
 import threading
 from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from many_streams import cases, catalogue, lines
-from side_by_side.recorded import recorded
+from sampling.counting import CountingServer, counting_server
+from sampling.recorded import recorded
 
 from airflow_provider_btrdb.provision import print_spec, read_spec
 
@@ -39,7 +38,7 @@ def measure(runs: int) -> dict[str, list[dict[str, Any]]]:
         (folder / "streams.yaml").write_text(print_spec(read_spec(folder / "streams.csv")))
         for run in range(1, runs + 1):
             for loop in (run % 2 == 0, run % 2 == 1):  # in turns
-                with counting_server() as server:
+                with counting_server("many_streams.server", KEY) as server:
                     for case in (case for case in cases.CASES if case.startswith("loop") is loop):
                         sample = _sample(case, folder, server)
                         samples[case].append(sample)
@@ -51,35 +50,7 @@ def measure(runs: int) -> dict[str, list[dict[str, Any]]]:
     return samples
 
 
-class Server:
-    """A process that serves, and counts the calls that it gets."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        self._asked, self._answers = process.stdin, process.stdout
-        self.endpoint = self._answers.readline().strip()
-
-    def counts(self) -> dict[str, int]:
-        """Calls of each method since the last time, without the question who the server is."""
-        print("counts", file=self._asked, flush=True)
-        counts: dict[str, int] = json.loads(self._answers.readline())
-        return {method: count for method, count in counts.items() if method != "Info"}
-
-
-@contextlib.contextmanager
-def counting_server() -> Iterator[Server]:
-    """A server that begins empty."""
-    command = [sys.executable, "-m", "many_streams.server", KEY]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None
-        try:
-            yield Server(process)
-        finally:
-            process.stdin.close()
-
-
-def _sample(case: str, folder: Path, server: Server) -> dict[str, Any]:
+def _sample(case: str, folder: Path, server: CountingServer) -> dict[str, Any]:
     command = [sys.executable, "-m", "many_streams.cases", case, str(folder), server.endpoint, KEY]
     server.counts()  # of what came before
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
@@ -94,8 +65,8 @@ def _sample(case: str, folder: Path, server: Server) -> dict[str, Any]:
             timer.cancel()
     if process.returncode:
         sys.exit(f"{case} does not count")
-    return {**json.loads(costs), "compared": int(compared), "calls": calls}
+    return {**json.loads(costs), "compared": int(compared), **calls}
 
 
 if __name__ == "__main__":
-    sys.exit(recorded("provision", __doc__, PACKAGES, lines.FEWEST_RUNS, measure, lines.as_text))
+    sys.exit(recorded("provision", __doc__, PACKAGES, measure, lines.as_text))

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any, Literal
 
+from sampling.prose import Samples, head, reasons, row, spread, too_few
+
 from many_streams.cases import LOOP_STREAMS
 from many_streams.catalogue import STREAMS
 
-Samples = Mapping[str, Sequence[Mapping[str, Any]]]
-
-FEWEST_RUNS = 5
 _SCALE = STREAMS / LOOP_STREAMS
 
 
@@ -84,8 +83,8 @@ def faults(samples: Samples) -> list[str]:
     found = []
     for case in sorted({case for line in LINES for case in (*line.ours, line.loop) if case is not None}):
         taken = samples.get(case, ())
-        if len(taken) < FEWEST_RUNS:
-            found.append(f"{case}: {len(taken)} samples, {FEWEST_RUNS} are needed")
+        if missing := too_few(case, taken):
+            found.append(missing)
         elif any(sample["compared"] != _size(case) for sample in taken):
             found.append(f"{case}: not everything was compared")
     if not found:
@@ -109,38 +108,28 @@ def as_markdown(results: Mapping[str, Any]) -> str:
     samples = results["samples"]
     goals = [line for line in LINES if line.limit is not None]
     missed = [line for line in goals if not _good(line, samples)]
-    versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
-    changed = " with changes that are not committed" if results["changed"] else ""
     text = [
-        f"{len(goals) - len(missed)} of {len(goals)} goals are met. {results['runs']} samples each, at commit "
-        f"`{results['commit'][:12]}`{changed}, on {results['cpu']} with {results['cores']} cores, {results['began']}; "
-        f"load {' / '.join(results['load'])} at the beginning and the end. {versions}.",
+        head(results, len(goals), len(missed)),
         "",
         "| 100,000 streams | ours | the loop | ours / loop | goal | |",
         "|---|---|---|---|---|---|",
-        *(f"| {' | '.join(_cells(line, samples))} |".replace("MISSED", "**missed**") for line in LINES),
+        *(row(_cells(line, samples)) for line in LINES),
         "",
         "| calls | |",
         "|---|---|",
         *(f"| {what} | {_calls(samples[case])} |" for case, what in _CALLS.items()),
     ]
-    if missed:
-        text += ["", "Why goals are missed:", "", *(f"- {_name(line)}: {CAUSES[_name(line)]}" for line in missed)]
-    return "\n".join(text)
+    causes = {_name(line): CAUSES[_name(line)] for line in missed}
+    return "\n".join(text + reasons("Why goals are missed:", causes))
 
 
 def _cells(line: Line, samples: Samples) -> tuple[str, ...]:
     unit = _UNITS[line.measure]
-    loop = _spread(line.theirs(samples), unit) if line.loop is not None else ""
+    loop = spread(line.theirs(samples), unit, _number) if line.loop is not None else ""
     ratio = f"{line.reached(samples):.3f}x" if line.loop is not None else ""
     goal = "" if line.limit is None else f"<= {line.limit:g}{'x' if line.loop is not None else f' {unit}'}"
     verdict = "" if line.limit is None else "met" if _good(line, samples) else "MISSED"
-    return line.what, _spread(line.mine(samples), unit), loop, ratio, goal, verdict
-
-
-def _spread(values: Sequence[float], unit: str) -> str:
-    middle, least, most = (_number(value) for value in (median(values), min(values), max(values)))
-    return f"{middle} {unit} ({least} to {most})"
+    return line.what, spread(line.mine(samples), unit, _number), loop, ratio, goal, verdict
 
 
 def _number(value: float) -> str:

@@ -17,7 +17,7 @@ def main(api_key: str) -> None:
     with devserver(api_key=api_key, durability="full") as server:
         print(server.endpoint, flush=True)
         for _ in sys.stdin:
-            print(json.dumps(server.calls.counts()), flush=True)
+            print(json.dumps({"calls": dict(server.calls.counts())}), flush=True)
             server.calls.clear()
             # Or PostgreSQL would do it within a minute, and be slow until then.
             server.sql_as_owner("ANALYZE btrdb.stream")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import median
 from typing import Any, Literal
 
-Samples = Mapping[str, Sequence[Mapping[str, Any]]]
+from sampling.prose import Samples, head, reasons, row, spread, too_few
 
-FEWEST_RUNS = 5
 _MILLION = 1_000_000
 
 
@@ -67,8 +66,8 @@ def faults(samples: Samples) -> list[str]:
     found = []
     for line in LINES:
         taken = samples.get(line.case, ())
-        if len(taken) < FEWEST_RUNS:
-            found.append(f"{line.case}: {len(taken)} samples, {FEWEST_RUNS} are needed")
+        if missing := too_few(line.case, taken):
+            found.append(missing)
         elif any(sample["compared"] != line.size for sample in taken):
             found.append(f"{line.case}: not everything was compared")
         elif not line.reaches(median(map(line.value, taken))) and line.case not in CAUSES:
@@ -91,24 +90,17 @@ def as_markdown(results: Mapping[str, Any]) -> str:
     samples = results["samples"]
     goals = [line for line in LINES if line.limit is not None]
     missed = [line for line in goals if not line.reaches(median(map(line.value, samples[line.case])))]
-    versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
-    changed = " with changes that are not committed" if results["changed"] else ""
     text = [
-        f"{len(goals) - len(missed)} of {len(goals)} goals are met. {results['runs']} samples each, at commit "
-        f"`{results['commit'][:12]}`{changed}, on {results['cpu']} with {results['cores']} cores, {results['began']}; "
-        f"load {' / '.join(results['load'])} at the beginning and the end. {versions}.",
+        head(results, len(goals), len(missed)),
         "",
         "| what | median (least to most) | goal | |",
         "|---|---|---|---|",
     ]
     for line in LINES:
         values = [line.value(sample) for sample in samples[line.case]]
-        middle, least, most = (_number(value) for value in (median(values), min(values), max(values)))
-        verdict = _verdict(line, median(values)).replace("MISSED", "**missed**")
-        text.append(f"| {line.what} | {middle} {line.shown} ({least} to {most}) | {_goal(line)} | {verdict} |")
-    if missed:
-        text += ["", "Why goals are missed:", "", *(f"- {line.what}: {CAUSES[line.case]}" for line in missed)]
-    return "\n".join(text)
+        shown = spread(values, line.shown, _number)
+        text.append(row((line.what, shown, _goal(line), _verdict(line, median(values)))))
+    return "\n".join(text + reasons("Why goals are missed:", {line.what: CAUSES[line.case] for line in missed}))
 
 
 def _goal(line: Line) -> str:

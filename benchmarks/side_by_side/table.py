@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any, Literal
 
-Samples = Mapping[str, Sequence[Mapping[str, Any]]]
+from sampling.prose import Samples, circumstances, reasons, row, too_few
 
-FEWEST_RUNS = 5
 LINEAR = 12.0
 """Ten times the work may take so many times the CPU: ten, and the noise of two medians."""
 FLAT_MB = 4.0
@@ -274,8 +273,8 @@ def faults(samples: Samples, targets: Sequence[Target] = TARGETS) -> list[str]:
     found = []
     for case in cases(targets):
         taken = samples.get(case.id, ())
-        if len(taken) < FEWEST_RUNS:
-            found.append(f"{case.id}: {len(taken)} samples, {FEWEST_RUNS} are needed")
+        if missing := too_few(case.id, taken):
+            found.append(missing)
         if any(sample["compared"] != case.size for sample in taken):
             found.append(f"{case.id}: not everything was compared")
     if not found:
@@ -305,12 +304,9 @@ def as_markdown(results: Mapping[str, Any]) -> str:
     samples = results["samples"]
     lines = [line(target, samples) for target in TARGETS]
     met = sum(item.met for item in lines)
-    versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
-    changed = " with changes that are not committed" if results["changed"] else ""
     text = [
         f"{met} of {len(lines)} lines reach what they are meant to. {results['runs']} fresh processes for each sample, "
-        f"at commit `{results['commit'][:12]}`{changed}, on {results['cpu']} with {results['cores']} cores, "
-        f"{results['began']}; load {' / '.join(results['load'])} at the beginning and the end. {versions}.",
+        f"{circumstances(results)}",
         "",
         "| work | measure | ours | beside | measured | reach | |",
         "|---|---|---|---|---|---|---|",
@@ -318,13 +314,9 @@ def as_markdown(results: Mapping[str, Any]) -> str:
     for item in lines:
         target = item.target
         beside = f"{target.beside.words}: {item.beside}" if target.beside else ""
-        verdict = "met" if item.met else "**missed**"
-        text.append(
-            f"| {target.row}: {target.what} | {_MEASURES[target.measure]} | {item.ours} | {beside} | {item.measured} | "
-            f"{item.reach} | {verdict} |"
-        )
+        verdict = "met" if item.met else "MISSED"
+        what = f"{target.row}: {target.what}"
+        text.append(row((what, _MEASURES[target.measure], item.ours, beside, item.measured, item.reach, verdict)))
     missed = [item.target for item in lines if not item.met]
-    if missed:
-        text += ["", "Why lines miss:", ""]
-        text += [f"- {target.id} ({_MEASURES[target.measure]}): {CAUSES[target.id]}" for target in missed]
-    return "\n".join(text)
+    causes = {f"{target.id} ({_MEASURES[target.measure]})": CAUSES[target.id] for target in missed}
+    return "\n".join(text + reasons("Why lines miss:", causes))

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import median
 from typing import Any, Literal
 
+from sampling.prose import Samples, head, reasons, row, spread, too_few
+
 from whole_catalogue.cases import SHARDS
 
-Samples = Mapping[str, Sequence[Mapping[str, Any]]]
-
-FEWEST_RUNS = 5
 SMALL, LARGE = 100_000, 1_000_000
 SIZES = (SMALL, LARGE)
 CAP = 64
@@ -108,8 +107,8 @@ def faults(samples: Samples) -> list[str]:
     found = []
     for case in CASES:
         taken = samples.get(case.name, ())
-        if len(taken) < FEWEST_RUNS:
-            found.append(f"{case.name}: {len(taken)} samples, {FEWEST_RUNS} are needed")
+        if missing := too_few(case.name, taken):
+            found.append(missing)
         elif not all(_whole(case, sample) for sample in taken):
             found.append(f"{case.name}: not everything was compared")
     if not found:
@@ -133,20 +132,15 @@ def as_markdown(results: Mapping[str, Any]) -> str:
     samples = results["samples"]
     goals = [line for line in LINES if line.limit is not None]
     missed = [line for line in goals if not _good(line, samples)]
-    versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
-    changed = " with changes that are not committed" if results["changed"] else ""
     text = [
-        f"{len(goals) - len(missed)} of {len(goals)} goals are met. {results['runs']} samples each, at commit "
-        f"`{results['commit'][:12]}`{changed}, on {results['cpu']} with {results['cores']} cores, {results['began']}; "
-        f"load {' / '.join(results['load'])} at the beginning and the end. {versions}.",
+        head(results, len(goals), len(missed)),
         "",
         "| what | median (least to most) | goal | |",
         "|---|---|---|---|",
-        *(f"| {' | '.join(_cells(line, samples))} |".replace("MISSED", "**missed**") for line in LINES),
+        *(row(_cells(line, samples)) for line in LINES),
     ]
-    if missed:
-        text += ["", "Why goals are missed:", "", *(f"- {_name(line)}: {CAUSES[_name(line)]}" for line in missed)]
-    return "\n".join(text)
+    causes = {_name(line): CAUSES[_name(line)] for line in missed}
+    return "\n".join(text + reasons("Why goals are missed:", causes))
 
 
 def _whole(case: Case, sample: Mapping[str, Any]) -> bool:
@@ -157,11 +151,9 @@ def _whole(case: Case, sample: Mapping[str, Any]) -> bool:
 
 
 def _cells(line: Line, samples: Samples) -> tuple[str, str, str, str]:
-    values = line.value(samples)
-    middle, least, most = (_number(value) for value in (median(values), min(values), max(values)))
     goal = "" if line.limit is None else f"<= {_number(line.limit)} {line.unit}"
     verdict = "" if line.limit is None else "met" if _good(line, samples) else "MISSED"
-    return line.what, f"{middle} {line.unit} ({least} to {most})", goal, verdict
+    return line.what, spread(line.value(samples), line.unit, _number), goal, verdict
 
 
 def _number(value: float) -> str:

@@ -7,30 +7,27 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from side_by_side.about import About
+from sampling.about import About
+from sampling.prose import FEWEST_RUNS, Samples
 
 HERE = Path(__file__).parents[1]
 SERVER_CORE = 1
 """Clients pin themselves to core 0; the process that measures and its servers stay here."""
-
-Samples = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
 def recorded(
     name: str,
     description: str | None,
     packages: tuple[str, ...],
-    fewest: int,
     measure: Callable[[int], Samples],
     as_text: Callable[[Samples], str],
 ) -> int:
     """Measure, print, and write what was measured when it was all."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=fewest, metavar="N", help="samples of each")
+    parser.add_argument("--runs", type=int, default=FEWEST_RUNS, metavar="N", help="samples of each")
     options = parser.parse_args()
     if not {0, SERVER_CORE} <= os.sched_getaffinity(0):
         parser.error("cores 0 and 1 are needed, one for the client and one for the server")
@@ -41,7 +38,7 @@ def recorded(
     about = About()
     samples = measure(options.runs)
     print(as_text(samples))
-    if options.runs >= fewest:
+    if options.runs >= FEWEST_RUNS:
         results = HERE / "results" / f"{name}.json"
         results.write_text(json.dumps({**about.facts(options.runs, packages), "samples": samples}, indent=1) + "\n")
         print(f"\nwritten: {results}; next: python benchmarks/check.py --of {name} --write", file=sys.stderr)
