@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
@@ -19,7 +20,7 @@ import airflow
 import pytest
 from filelock import FileLock
 
-from airflow_provider_btrdb._airflow import BTrDBTransientException, worth_a_retry
+from airflow_provider_btrdb._airflow import AirflowFailException, BTrDBTransientException, worth_a_retry
 from airflow_provider_btrdb.client import BTrDB, BTrDBError, connect
 from airflow_provider_btrdb.testing import devserver
 
@@ -88,6 +89,45 @@ def connection(server: Any, monkeypatch: pytest.MonkeyPatch) -> str:
     slow = {"retry_total": 0, "max_in_flight": 1}
     monkeypatch.setenv("AIRFLOW_CONN_ONE_BY_ONE", connection_json(server.endpoint, extra=slow))
     return "btrdb_default"
+
+
+class Instance:
+    """Stands in for a task instance and keeps its XCom; that Airflow's does is seen in test_audit_example.py."""
+
+    dag_id, task_id, run_id, map_index = "dag", "audit", "manual", -1
+
+    def __init__(self) -> None:
+        self.xcom: dict[str, Any] = {}
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.xcom[key] = json.loads(json.dumps(value))
+
+    def xcom_pull(self, *, task_ids: str, map_indexes: int) -> Any:
+        assert (task_ids, map_indexes) == (self.task_id, self.map_index)
+        return self.xcom.get("return_value")
+
+    def run(self, task: Any) -> dict[str, Any]:
+        """Execute the task; the context that its callbacks get."""
+        context: dict[str, Any] = {"dag": None, "task": task, "ti": self}
+        try:
+            self.xcom_push("return_value", task.execute(context))
+        except (AirflowFailException, BTrDBTransientException) as error:
+            context["exception"] = error
+        return context
+
+
+@pytest.fixture
+def new_instance() -> type[Instance]:
+    """Makes stand-ins for task instances of audits."""
+    return Instance
+
+
+@pytest.fixture(scope="session")
+def quickstart_data() -> Any:
+    """The module beside the example DAGs that knows their data."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(Path(__file__).parents[2] / "example_dags")
+        return importlib.import_module("quickstart_data")
 
 
 class Troubles:

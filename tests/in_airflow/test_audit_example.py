@@ -24,26 +24,17 @@ from airflow_provider_btrdb.testing import devserver
 DAGS = Path(__file__).parents[2] / "example_dags"
 
 
-def quickstart_data() -> Any:
-    sys.path.insert(0, str(DAGS))
-    try:
-        import quickstart_data as module
-    finally:
-        sys.path.remove(str(DAGS))
-    return module
-
-
 @pytest.fixture
-def catalogue() -> Iterator[tuple[str, BTrDB]]:
+def catalogue(quickstart_data: Any) -> Iterator[tuple[str, BTrDB]]:
     """A server with the streams of the quickstart."""
-    rows = quickstart_data().phasor_streams(DAGS / "data")
+    rows = quickstart_data.phasor_streams(DAGS / "data")
     with devserver() as server, connect(server.endpoint) as db:
         db.create_many({key: row[key] for key in row if key != "uuid" or row["uuid"]} for row in rows)
         yield server.endpoint, db
 
 
-def mend(db: BTrDB) -> None:
-    for fault in quickstart_data().planted_faults(DAGS / "data"):
+def mend(db: BTrDB, planted: Any) -> None:
+    for fault in planted:
         if fault["fault"] == "duplicate_name":
             (stream,) = [one for one in db.streams_in_collection(fault["collection"]) if str(one.uuid) == fault["uuid"]]
             stream.obliterate()
@@ -75,7 +66,7 @@ def buttons(airflow_db: Path, tmp_path: Path) -> list[str]:
 
 @pytest.mark.timeout(600)  # a whole DAG, four times
 def test_the_nightly_audit_fails_tells_once_and_tells_what_is_resolved(
-    catalogue: tuple[str, BTrDB], airflow_db: Path, tmp_path: Path
+    catalogue: tuple[str, BTrDB], airflow_db: Path, tmp_path: Path, quickstart_data: Any
 ) -> None:
     endpoint, db = catalogue
     folder = tmp_path / "audits"
@@ -97,7 +88,7 @@ def test_the_nightly_audit_fails_tells_once_and_tells_what_is_resolved(
 
     status, said = run()
     assert status == 1, said
-    planted = quickstart_data().planted_faults(DAGS / "data")
+    planted = quickstart_data.planted_faults(DAGS / "data")
     missing = sum(fault["fault"] == "missing_annotation" for fault in planted)
     misspelt = sum(fault["fault"] == "misspelt_unit" for fault in planted)
     subject = "Audit ieee118: fail (2 fail, 1 warn, 3 pass)."
@@ -115,7 +106,7 @@ def test_the_nightly_audit_fails_tells_once_and_tells_what_is_resolved(
 
     status, said = run()
     assert (status, "To grid operations" in said) == (1, False), said
-    mend(db)
+    mend(db, planted)
     status, said = run()
     assert (status, "To grid operations" in said) == (0, False), said
     a_day_later(folder)

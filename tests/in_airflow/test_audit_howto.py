@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -23,21 +22,6 @@ HOWTO = Path(__file__).parents[2] / "docs" / "howto"
 OPERATOR = (HOWTO / "BTrDBAuditOperator.md").read_text()
 NOTIFIER = (HOWTO / "BTrDBAuditNotifier.md").read_text()
 EXAMPLE = (Path(__file__).parents[2] / "example_dags" / "btrdb_audit.py").read_text()
-
-
-class Instance:
-    """Keeps its XCom."""
-
-    dag_id, task_id, run_id, map_index = "dag", "audit", "manual", -1
-
-    def __init__(self) -> None:
-        self.xcom: dict[str, Any] = {}
-
-    def xcom_push(self, key: str, value: Any) -> None:
-        self.xcom[key] = json.loads(json.dumps(value))
-
-    def xcom_pull(self, **_: Any) -> Any:
-        return self.xcom.get("return_value")
 
 
 @pytest.fixture
@@ -59,13 +43,10 @@ def task(prefix: str, tmp_path: Path) -> Any:
     return made
 
 
-def failed(task: BTrDBAuditOperator) -> dict[str, Any]:
-    """What a run that fails leaves in XCom."""
-    ti: Any = Instance()
-    with pytest.raises(AirflowFailException):
-        task.execute({"ti": ti})
-    result: dict[str, Any] = ti.xcom["return_value"]
-    return result
+@pytest.fixture
+def ran(new_instance: Any) -> Any:
+    """The context of the callbacks after a run."""
+    return lambda task: new_instance().run(task)
 
 
 # ---------------------------------------------------------------- both pages
@@ -81,9 +62,11 @@ def test_the_code_of_a_page_is_that_of_the_example(page: str) -> None:
 # ---------------------------------------------------------------- the operator
 
 
-def test_what_stands_in_xcom_after_a_failure(task: Any) -> None:
+def test_what_stands_in_xcom_after_a_failure(task: Any, ran: Any) -> None:
     shown = json.loads("{" + re.findall(r"`\{(.*?)\}`\. The last three", OPERATOR, re.S)[0] + "}")
-    first, second = (failed(task({"required": "unit"}, {"unique": "uuid"})) for _ in range(2))
+    contexts = [ran(task({"required": "unit"}, {"unique": "uuid"})) for _ in range(2)]
+    assert [type(context["exception"]) for context in contexts] == [AirflowFailException] * 2
+    first, second = (context["ti"].xcom["return_value"] for context in contexts)
     assert list(first) == list(shown)
     assert {key: type(value) for key, value in second.items()} == {key: type(value) for key, value in shown.items()}
     assert list(first["counts"]) == list(shown["counts"])
@@ -112,12 +95,10 @@ def test_a_drop_can_be_accepted_by_who_triggers_a_run(task: Any) -> None:
     assert (made.accept_drop, made.shard) == ("True", "1")
 
 
-def test_mapped_tasks_divide_the_points(task: Any, tmp_path: Path) -> None:
+def test_mapped_tasks_divide_the_points(task: Any, ran: Any, tmp_path: Path) -> None:
     """`expand(shard=list(range(8)))` with `shards=8`."""
     for part in range(8):
-        context: dict[str, Any] = {"ti": Instance()}
-        with suppress(AirflowFailException):
-            task({"not_empty": True}, {"required": "unit"}, shard=part, shards=8).execute(context)
+        context = ran(task({"not_empty": True}, {"required": "unit"}, shard=part, shards=8))
         assert context["stream_label"] == f"shard {part} of 8"
     results = [load(place) for place in runs(tmp_path / "runs")]
     assert sum(result.checks[0].failed for result in results) == 2
@@ -128,55 +109,41 @@ def test_mapped_tasks_divide_the_points(task: Any, tmp_path: Path) -> None:
 # ---------------------------------------------------------------- the notifier
 
 
-def told_by(notifier: BTrDBAuditNotifier, task: BTrDBAuditOperator) -> None:
-    """The callback after a run."""
-    ti: Any = Instance()
-    context: dict[str, Any] = {"dag": None, "task": task, "ti": ti}
-    try:
-        ti.xcom_push("return_value", task.execute(context))
-    except AirflowFailException as error:
-        context["exception"] = error
-    notifier.notify(context)
-
-
 def test_the_numbers_of_the_page_are_those_of_the_code() -> None:
     assert news.SHOWN == 5
     assert "Five new failures of each check are named" in NOTIFIER
     assert f"more failures than a run stores ({findings.MOST_STORED:,})" in NOTIFIER
 
 
-def test_checks_that_only_warn_are_not_told(task: Any) -> None:
+def test_checks_that_only_warn_are_not_told(task: Any, ran: Any) -> None:
     told: list[AuditMessage] = []
-    told_by(BTrDBAuditNotifier(to=told.append), task({"required": "unit", "severity": "warn"}))
+    BTrDBAuditNotifier(to=told.append).notify(ran(task({"required": "unit", "severity": "warn"})))
     assert told == []
 
 
-def test_lines_stand_below_their_owner(task: Any) -> None:
+def test_lines_stand_below_their_owner(task: Any, ran: Any) -> None:
     told: list[AuditMessage] = []
     checks = [{"required": "unit", "owner": "us"}, {"required": "ingress"}]
-    told_by(BTrDBAuditNotifier(to=told.append), task(*checks))
+    BTrDBAuditNotifier(to=told.append).notify(ran(task(*checks)))
     (message,) = told
     assert set(message.by_owner) == {"us", ""}
     assert ("required unit" in message.by_owner["us"], "required unit" in message.by_owner[""]) == (True, False)
     assert all(lines in message.text for lines in message.by_owner.values())
 
 
-def test_coverage_is_told_to_everybody(task: Any, prefix: str) -> None:
+def test_coverage_is_told_to_everybody(task: Any, ran: Any, prefix: str) -> None:
     suite = {
         "name": "s", "select": {"prefix": prefix}, "expect_at_least": 3,
         "defaults": {"owner": "us"}, "checks": [{"required": "name"}],
     }  # fmt: skip
     told: list[AuditMessage] = []
-    told_by(BTrDBAuditNotifier(to=told.append), task(suite=suite))
+    BTrDBAuditNotifier(to=told.append).notify(ran(task(suite=suite)))
     assert "2 streams are seen, at least 3 are expected" in told[0].by_owner[""]
 
 
-def test_it_needs_no_permission_at_btrdb(task: Any, server: Any) -> None:
-    ti: Any = Instance()
-    made = task({"required": "unit"})
-    with pytest.raises(AirflowFailException):
-        made.execute({"ti": ti})
+def test_it_needs_no_permission_at_btrdb(task: Any, ran: Any, server: Any) -> None:
+    context = ran(task({"required": "unit"}))
     server.calls.clear()
     told: list[AuditMessage] = []
-    BTrDBAuditNotifier(to=told.append).notify({"dag": None, "task": made, "ti": ti})
+    BTrDBAuditNotifier(to=told.append).notify(context)
     assert (len(told), server.calls.records()) == (1, [])

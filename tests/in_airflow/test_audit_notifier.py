@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -12,7 +11,6 @@ from uuid import uuid4
 import pytest
 from airflow.providers.common.compat.sdk import BaseNotifier
 
-from airflow_provider_btrdb._airflow import AirflowFailException, BTrDBTransientException
 from airflow_provider_btrdb.audit import AuditMessage
 from airflow_provider_btrdb.client import BTrDB
 from airflow_provider_btrdb.notifications.audit import BTrDBAuditNotifier
@@ -20,22 +18,6 @@ from airflow_provider_btrdb.operators.audit import BTrDBAuditOperator
 from airflow_provider_btrdb.operators.connection import BTrDBConnectionCheckOperator
 
 pytestmark = pytest.mark.usefixtures("connection")
-
-
-class Instance:
-    """Where a task instance keeps its XCom; that Airflow's does is seen in test_audit_example.py."""
-
-    dag_id, task_id, run_id, map_index = "dag", "audit", "manual", -1
-
-    def __init__(self) -> None:
-        self.xcom: dict[str, Any] = {}
-
-    def xcom_push(self, key: str, value: Any) -> None:
-        self.xcom[key] = json.loads(json.dumps(value))
-
-    def xcom_pull(self, *, task_ids: str, map_indexes: int) -> Any:
-        assert (task_ids, map_indexes) == (self.task_id, self.map_index)
-        return self.xcom.get("return_value")
 
 
 class Mail(BaseNotifier):
@@ -55,25 +37,19 @@ class Mail(BaseNotifier):
 class Nightly:
     """An audit that is made again and again, and the callback after it."""
 
-    def __init__(self, prefix: str, folder: Path) -> None:
-        self._prefix, self.folder = prefix, folder
+    def __init__(self, prefix: str, folder: Path, new_instance: Any) -> None:
+        self._prefix, self.folder, self._new_instance = prefix, folder, new_instance
 
     def run(self, notifier: BTrDBAuditNotifier, *, check: Any = None, **arguments: Any) -> None:
         suite = {"name": "s", "select": {"prefix": self._prefix}, "checks": [check or {"required": "unit"}]}
         arguments = {"suite": suite, "output_path": str(self.folder), **arguments}
-        task, ti = BTrDBAuditOperator(task_id="audit", **arguments), Instance()
-        context: dict[str, Any] = {"dag": None, "task": task, "ti": ti}
-        try:
-            ti.xcom_push("return_value", task.execute(context))
-        except (AirflowFailException, BTrDBTransientException) as error:
-            context["exception"] = error
-        notifier.notify(context)
+        notifier.notify(self._new_instance().run(BTrDBAuditOperator(task_id="audit", **arguments)))
 
 
 @pytest.fixture
-def nightly(db: BTrDB, collection: str, tmp_path: Path) -> Nightly:
+def nightly(db: BTrDB, collection: str, tmp_path: Path, new_instance: Any) -> Nightly:
     db.create(uuid4(), collection, {"name": "a<b"})
-    return Nightly(collection, tmp_path / "runs")
+    return Nightly(collection, tmp_path / "runs", new_instance)
 
 
 def test_a_function_gets_each_change_once(nightly: Nightly, db: BTrDB, collection: str) -> None:
@@ -179,15 +155,15 @@ def test_an_audit_without_a_result_is_told_every_time(nightly: Nightly) -> None:
     ] * 2
 
 
-def test_a_success_that_leaves_no_xcom_is_no_message(nightly: Nightly) -> None:
+def test_a_success_that_leaves_no_xcom_is_no_message(new_instance: Any) -> None:
     told: list[AuditMessage] = []
     task = BTrDBAuditOperator(task_id="audit", suite="s.yaml", output_path="/tmp", do_xcom_push=False)
-    BTrDBAuditNotifier(to=told.append)({"dag": None, "task": task, "ti": Instance()})
+    BTrDBAuditNotifier(to=told.append)({"dag": None, "task": task, "ti": new_instance()})
     assert told == []
 
 
-def test_other_tasks_are_left_alone() -> None:
+def test_other_tasks_are_left_alone(new_instance: Any) -> None:
     told: list[AuditMessage] = []
     task = BTrDBConnectionCheckOperator(task_id="look")
-    BTrDBAuditNotifier(to=told.append)({"dag": None, "task": task, "ti": Instance()})
+    BTrDBAuditNotifier(to=told.append)({"dag": None, "task": task, "ti": new_instance()})
     assert told == []

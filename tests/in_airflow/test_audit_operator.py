@@ -74,25 +74,15 @@ def test_what_passes_is_stored_and_told_in_short(streams: str, audit: Any, tmp_p
     assert audit(suite(streams, BUS))["new"] == 0
 
 
-class Kept:
-    """A task instance that keeps what is pushed."""
-
-    def __init__(self) -> None:
-        self.pushed: dict[str, Any] = {}
-
-    def xcom_push(self, key: str, value: Any) -> None:
-        self.pushed[key] = value
-
-
 def test_the_button_leads_to_the_page_of_the_run(
-    streams: str, audit: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    streams: str, audit: Any, new_instance: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def page(**arguments: Any) -> Any:
-        ti = Kept()
+        ti = new_instance()
         with pytest.raises(AirflowFailException):
             audit(suite(streams, UNIT), {"ti": ti}, **arguments)
-        assert (tmp_path / "runs" / ti.pushed["return_value"]["run_id"] / "report.html").is_file()
-        return ti.pushed.get("audit_page"), ti.pushed["return_value"]["run_id"]
+        assert (tmp_path / "runs" / ti.xcom["return_value"]["run_id"] / "report.html").is_file()
+        return ti.xcom.get("audit_page"), ti.xcom["return_value"]["run_id"]
 
     assert page()[0] is None
     url, run_id = page(browse_url="HTTPS://files.example.com/audits/")

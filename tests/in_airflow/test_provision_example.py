@@ -46,15 +46,6 @@ with TestClient(create_app(apps="core")) as client:
 """
 
 
-def quickstart_data() -> Any:
-    sys.path.insert(0, str(DAGS))
-    try:
-        import quickstart_data as module
-    finally:
-        sys.path.remove(str(DAGS))
-    return module
-
-
 @pytest.fixture
 def environment(airflow_db: Path, connection: str, tmp_path: Path) -> dict[str, str]:
     return {
@@ -95,13 +86,14 @@ def _answered(environment: dict[str, str], answer: str) -> str:
 
 
 @pytest.mark.timeout(600)  # a whole DAG, twice
-def test_the_example_provisions_and_repairs(environment: dict[str, str], db: BTrDB, server: Any) -> None:
+def test_the_example_provisions_and_repairs(
+    environment: dict[str, str], db: BTrDB, server: Any, quickstart_data: Any
+) -> None:
     run(environment)
     streams = {f"{stream.collection}/{stream.name}": stream for stream in db.lookup_iter(PREFIX)}
     assert len(streams) == STREAMS
 
-    data = quickstart_data()
-    planted = [fault for fault in data.planted_faults(DAGS / "data") if fault["fault"] != "duplicate_name"]
+    planted = [fault for fault in quickstart_data.planted_faults(DAGS / "data") if fault["fault"] != "duplicate_name"]
     assert len(planted) == 12
     for fault in planted:
         stream = streams[f"{PREFIX}{fault['collection'].rpartition('/')[2]}/{fault['name']}"]
@@ -128,9 +120,9 @@ def test_the_example_asks_before_it_destroys(environment: dict[str, str], db: BT
     assert db.count_streams(PREFIX) == STREAMS
 
 
-def test_the_specification_says_what_the_tables_say() -> None:
+def test_the_specification_says_what_the_tables_say(quickstart_data: Any) -> None:
     spec = read_spec(DAGS / "data" / "ieee118" / "streams.yaml", params={"prefix": "grid/ieee118/"})
-    clean = quickstart_data()._clean_phasor_streams(DAGS / "data")
+    clean = quickstart_data._clean_phasor_streams(DAGS / "data")
     assert {(row.collection, row.name, row.unit, row.annotations) for row in spec.streams} == {
         (row["collection"], row["name"], row["unit"], tuple(sorted(row["annotations"].items()))) for row in clean
     }
