@@ -7,6 +7,7 @@ touch collections below `contract-test/` only.
 from __future__ import annotations
 
 import os
+import time
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
@@ -73,6 +74,20 @@ def filled(db: Any, done: Any, collection: str) -> Any:
         return stream
 
     return make
+
+
+@pytest.fixture(scope="session")
+def wait_until() -> Any:
+    """`wait_until(condition)`: return once it holds; the limit only ends a test that has failed."""
+
+    def wait(condition: Callable[[], Any]) -> None:
+        for _ in range(2400):
+            if condition():
+                return
+            time.sleep(0.05)
+        pytest.fail("it did not come true")
+
+    return wait
 
 
 @pytest.fixture(scope="session")

@@ -344,7 +344,8 @@ def test_settings_of_one_caller_never_reach_the_next(wire):
 
 def test_the_wrapper_and_the_cleaning_stand_without_the_role():
     """A role that somebody has opened: its transactions still only read, and its locks end with its call."""
-    with devserver() as server, WireClient(server.endpoint) as wire:
+    # One at a time: a connection is cleaned before the next call has its turn.
+    with devserver(limits=Limits(sql_concurrency=1)) as server, WireClient(server.endpoint) as wire:
         ((role,),) = server.sql_as_owner("select rolname from pg_roles where rolname like 'btrdb_sql_%'")
         server.sql_as_owner(f"alter role {role} set default_transaction_read_only = off")
         server.sql_as_owner("grant execute on function lo_create(oid), pg_advisory_lock(bigint) to public")
