@@ -6,7 +6,9 @@ touch collections below `contract-test/` only.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 import time
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -74,6 +76,19 @@ def filled(db: Any, done: Any, collection: str) -> Any:
         return stream
 
     return make
+
+
+@pytest.fixture
+def closed_port() -> Iterator[Any]:
+    """`closed_port()`: a port of this machine where nobody listens, nor begins to before the end of the test."""
+    with contextlib.ExitStack() as stack:
+
+        def taken() -> int:
+            place = stack.enter_context(socket.socket())
+            place.bind(("127.0.0.1", 0))
+            return int(place.getsockname()[1])
+
+        yield taken
 
 
 @pytest.fixture(scope="session")

@@ -181,7 +181,10 @@ class Tunnel:
     def _serve(self, client: socket.socket) -> None:
         head = b""
         while not head.endswith(b"\r\n\r\n"):
-            head += client.recv(1)
+            more = client.recv(1)
+            if not more:
+                return
+            head += more
         self.asked.append(head.split(b"\r\n")[0].decode())
         server = socket.create_connection(self._to)
         client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
