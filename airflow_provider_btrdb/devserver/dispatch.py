@@ -127,6 +127,26 @@ class Handlers:
     """Methods that parse their request themselves."""
 
 
+class _Opening:
+    """The initial metadata of a call, which are sent once, and by themselves.
+
+    gRPC would send them with the first message. If the client does not take that one, no status can follow: gRPC does
+    not know yet that they are sent, and tries again. So does a message that is written while they are on their way.
+    """
+
+    def __init__(self, context: Any) -> None:
+        self._context = context
+        self._lock = asyncio.Lock()
+        self._sent = False
+
+    async def send(self) -> None:
+        """Return once they are sent, whoever does it."""
+        async with self._lock:
+            if not self._sent:
+                await self._context.send_initial_metadata(())
+                self._sent = True
+
+
 class Dispatcher(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc comes without types
     """The service as gRPC sees it."""
 
@@ -161,15 +181,18 @@ class Dispatcher(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc comes wi
 
     async def _serve(self, method: Method, raw: bytes, context: Any) -> bytes | None:
         async def answer(faults: list[Fault]) -> bytes:
-            call, request = self._admit(method, raw, context)
+            call, request = self._admit(method, raw, context, _Opening(context))
             reply = await self._handlers.unary[method.name](call, request)
             return _spoilt(method, reply, 1, faults)
 
         return await self._guarded(method, context, answer)
 
     async def _serve_stream(self, method: Method, raw: Any, context: Any) -> None:
+        opening = _Opening(context)
+
         async def send(data: bytes) -> None:
             try:
+                await opening.send()
                 # wait_for of Python 3.11 loses a cancellation that comes as the write ends, and the call stayed.
                 async with asyncio.timeout(STALLED_READER_SECONDS):
                     await context.write(data)
@@ -178,7 +201,7 @@ class Dispatcher(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc comes wi
                 raise asyncio.CancelledError from None
 
         async def answer(faults: list[Fault]) -> None:
-            call, request = self._admit(method, raw, context)
+            call, request = self._admit(method, raw, context, opening)
             number = 0
             async with aclosing(self._handlers.streams[method.name](call, request)) as replies:  # type: ignore[type-var]
                 async for reply in replies:
@@ -193,12 +216,12 @@ class Dispatcher(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc comes wi
         if refusal is not None:
             await send(refusal)
 
-    def _admit(self, method: Method, raw: Any, context: Any) -> tuple[Call, Any]:
+    def _admit(self, method: Method, raw: Any, context: Any, opening: _Opening) -> tuple[Call, Any]:
         """Who calls, and with what."""
         grant = self.keys.identify(context.invocation_metadata() or ())
         if method.name not in self._handlers.unary and method.name not in self._handlers.streams:
             raise StatusError(grpc.StatusCode.UNIMPLEMENTED, f"method {method.name} not implemented")
-        call = Call(grant, self.draining, partial(context.send_initial_metadata, ()))
+        call = Call(grant, self.draining, opening.send)
         if method.kind is Kind.BIDI_STREAM or method.name in self._handlers.raw:
             return call, raw
         return call, method.request.FromString(raw)

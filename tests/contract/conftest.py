@@ -6,7 +6,10 @@ touch collections below `contract-test/` only.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
+import time
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
@@ -73,6 +76,33 @@ def filled(db: Any, done: Any, collection: str) -> Any:
         return stream
 
     return make
+
+
+@pytest.fixture
+def closed_port() -> Iterator[Any]:
+    """`closed_port()`: a port of this machine where nobody listens, nor begins to before the end of the test."""
+    with contextlib.ExitStack() as stack:
+
+        def taken() -> int:
+            place = stack.enter_context(socket.socket())
+            place.bind(("127.0.0.1", 0))
+            return int(place.getsockname()[1])
+
+        yield taken
+
+
+@pytest.fixture(scope="session")
+def wait_until() -> Any:
+    """`wait_until(condition)`: return once it holds; the limit only ends a test that has failed."""
+
+    def wait(condition: Callable[[], Any]) -> None:
+        for _ in range(2400):
+            if condition():
+                return
+            time.sleep(0.05)
+        pytest.fail("it did not come true")
+
+    return wait
 
 
 @pytest.fixture(scope="session")

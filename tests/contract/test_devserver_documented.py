@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 import tomllib
@@ -148,18 +149,17 @@ def test_too_many_streams(wire):
     assert codes(wire.call("GenerateCSV", pb.GenerateCSVParams(end_time=1, streams=streams))) == [421]
 
 
-def test_too_many_calls_at_once():
+def test_too_many_calls_at_once(wait_until):
+    """Of calls that have just been answered none is made: they may still count for a moment."""
     with devserver(limits=Limits(concurrent_calls=3)) as server, WireClient(server.endpoint) as wire:
         over = threading.Event()
 
-        def follow(raw):
-            yield pb.SubscriptionUpdate(op=pb.ADD_UUIDS, uuids=[raw])
+        def silence():
             over.wait()
+            yield from ()
 
-        raw = create(wire)
-        calls = [wire.start("Subscribe", follow(raw)) for _ in range(3)]
-        for call in calls:
-            call.initial_metadata()
+        calls = [wire.start("Subscribe", silence()) for _ in range(3)]
+        wait_until(lambda: server.calls.count("Subscribe") == 3)
         with pytest.raises(grpc.RpcError) as caught:
             wire.call("Info")
         assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -168,17 +168,23 @@ def test_too_many_calls_at_once():
         over.set()
 
 
-def test_too_many_subscriptions_and_a_client_that_does_not_read(monkeypatch):
-    monkeypatch.setattr(dispatch, "STALLED_READER_SECONDS", 0.5)
+def test_too_many_subscriptions():
     with devserver(limits=Limits(subscriptions=1)) as server, WireClient(server.endpoint) as wire:
-        raws = [create(wire) for _ in range(2)]
-        updates = [pb.SubscriptionUpdate(op=pb.ADD_UUIDS, uuids=[raw]) for raw in raws]
+        updates = [pb.SubscriptionUpdate(op=pb.ADD_UUIDS, uuids=[create(wire)]) for _ in range(2)]
         (answer,) = wire.start("Subscribe", iter(updates))
         assert answer.stat.code == 426
+
+
+def test_a_client_that_does_not_read(monkeypatch, caplog, wait_until):
+    narrow = [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 65_536)]
+    with devserver() as server, WireClient(server.endpoint, options=narrow) as wire:
+        raw = create(wire)
         for first in range(0, 1_000_000, 100_000):
-            arrow_insert(wire, raws[0], range(first, first + 100_000), np.zeros(100_000))
-        call = wire.start("ArrowRawValues", pb.ArrowRawValuesParams(uuid=raws[0], start=0, end=1_000_000))
-        threading.Event().wait(2.0)
+            arrow_insert(wire, raw, range(first, first + 100_000), np.zeros(100_000))
+        caplog.set_level(logging.INFO, dispatch.log.name)
+        monkeypatch.setattr(dispatch, "STALLED_READER_SECONDS", 0.5)
+        call = wire.start("ArrowRawValues", pb.ArrowRawValuesParams(uuid=raw, start=0, end=1_000_000))
+        wait_until(lambda: "ArrowRawValues: the client does not read" in caplog.messages)
         with pytest.raises(grpc.RpcError) as caught:
             list(call)
         assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED

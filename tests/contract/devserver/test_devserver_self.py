@@ -29,7 +29,7 @@ def test_health(btrdb_devserver):
     with grpc.insecure_channel(btrdb_devserver.endpoint) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         for service in ("", SERVICE):
-            answer = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=10)
+            answer = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=60)
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
@@ -40,7 +40,7 @@ def test_reflection_describes_every_method(btrdb_devserver):
             reflection_pb2.ServerReflectionRequest(list_services=""),
             reflection_pb2.ServerReflectionRequest(file_containing_symbol=SERVICE),
         ]
-        services, file = list(stub.ServerReflectionInfo(iter(ask), timeout=10))
+        services, file = list(stub.ServerReflectionInfo(iter(ask), timeout=60))
     names = {service.name for service in services.list_services_response.service}
     assert names == {SERVICE, "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"}
     (text,) = file.file_descriptor_response.file_descriptor_proto
@@ -53,5 +53,5 @@ def test_an_unknown_method_is_unimplemented(btrdb_devserver):
     with grpc.insecure_channel(btrdb_devserver.endpoint) as channel:
         call = channel.unary_unary(f"/{SERVICE}/GetCompactionConfig")
         with pytest.raises(grpc.RpcError) as caught:
-            call(b"", timeout=10)
+            call(b"", timeout=60)
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED

@@ -5,9 +5,12 @@ from __future__ import annotations
 import threading
 import uuid
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
+from airflow_provider_btrdb.devserver.merge import Points
+from airflow_provider_btrdb.devserver.subscriptions import Hub
 from airflow_provider_btrdb.wire import btrdb_v5_pb2 as pb
 
 
@@ -64,6 +67,23 @@ def test_subscribe(wire, collection, follower):
     assert next(follower.answers).stat.code == 404
     with pytest.raises(StopIteration):
         next(follower.answers)
+
+
+def test_an_insert_that_commits_while_a_call_is_let_in(wire, collection, follower, monkeypatch):
+    raw = wire.create(collection, name="s")
+    follow = Hub.follow
+
+    def follow_just_before_a_commit(hub, subscriber, uuids):
+        follow(hub, subscriber, uuids)
+        hub.inserted(uuid.UUID(bytes=raw), Points(np.array([5]), np.array([5.0])))
+
+    monkeypatch.setattr(Hub, "follow", follow_just_before_a_commit)
+    follower.send(pb.SubscriptionUpdate(op=pb.ADD_UUIDS, uuids=[raw]))
+    table = pa.ipc.open_stream(next(follower.answers).arrow_bytes).read_all()
+    assert table.column(0).cast(pa.int64()).to_pylist() == [5]
+    wire.insert(raw, (6, 6.0))
+    table = pa.ipc.open_stream(next(follower.answers).arrow_bytes).read_all()
+    assert table.column(0).cast(pa.int64()).to_pylist() == [6]
 
 
 def test_subscribe_to_nothing_that_exists(wire, follower):
