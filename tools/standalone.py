@@ -8,16 +8,17 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
+
+from airflow_provider_btrdb.testing._ports import held_port
 
 BIN = Path(sys.executable).parent
 T = TypeVar("T")
@@ -27,7 +28,8 @@ class Standalone:
     """A running Airflow. Use `standalone()` to get one."""
 
     def __init__(self, home: Path, dags: Path, settings: Mapping[str, str]) -> None:
-        api, worker_logs, trigger_logs = free_ports(3)
+        self._ports = ExitStack()
+        api, worker_logs, trigger_logs = (self._ports.enter_context(held_port()) for _ in range(3))
         self.url = f"http://127.0.0.1:{api}"
         self.log = home / "standalone.log"
         kept = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
@@ -90,7 +92,7 @@ class Standalone:
         self.wait_for(f"the {name} to be gone", lambda: not doomed & set(self.processes()))
 
     def stop(self) -> None:
-        """End all processes. Airflow's first one alone would leave the others behind."""
+        """End all processes, and give the ports back. Airflow's first one alone would leave the others behind."""
         for number in (signal.SIGTERM, signal.SIGKILL):
             for pid in self.processes():
                 end(pid, number)
@@ -99,6 +101,7 @@ class Standalone:
                 time.sleep(0.1)
         for process in self._sessions:
             process.wait()
+        self._ports.close()
 
     def processes(self) -> dict[int, int]:
         """All processes of this Airflow, with their parents."""
@@ -164,15 +167,6 @@ def api_server(home: Path, settings: Mapping[str, str]) -> Iterator[Standalone]:
         yield airflow
     finally:
         airflow.stop()
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [bound.getsockname()[1] for bound in sockets]
-    for bound in sockets:
-        bound.close()
-    return ports
 
 
 def command_of(pid: int) -> str:
