@@ -5,6 +5,7 @@ SQLite, the LocalExecutor, no login. Linux only: it finds the processes of Airfl
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import signal
@@ -93,11 +94,13 @@ class Standalone:
 
     def stop(self) -> None:
         """End all processes, and give the ports back. Airflow's first one alone would leave the others behind."""
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            for pid in self.processes():
-                end(pid, number)
-            limit = time.monotonic() + 20
-            while self.processes() and time.monotonic() < limit:
+        for number, seconds in ((signal.SIGTERM, 20), (signal.SIGKILL, 60)):
+            told: set[int] = set()
+            limit = time.monotonic() + seconds
+            while (living := set(self.processes())) and time.monotonic() < limit:
+                for pid in living - told:  # more may have come since the last look
+                    end(pid, number)
+                told |= living
                 time.sleep(0.1)
         for process in self._sessions:
             process.wait()
@@ -127,8 +130,8 @@ class Standalone:
             try:
                 if result := condition():
                     return result
-            except (urllib.error.URLError, ConnectionError, TimeoutError):  # not up, or does not know of it yet
-                pass
+            except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError):
+                pass  # not up, or does not know of it yet, or ended in the middle of a reply
             assert self.processes(), f"{what}: Airflow ended\n{self._end_of_log()}"
             time.sleep(0.5)
         raise AssertionError(f"{what}: waited {limit:.0f} s\n{self._end_of_log()}")
