@@ -12,7 +12,8 @@ if [ ! -e "$compiler/complete" ]; then
     echo "making $compiler for grpcio-tools 1.62.3" >&2
     python="${PYTHON:-.venv/bin/python}"
     "$python" -m venv "$compiler"
-    "$compiler/bin/pip" install --quiet --disable-pip-version-check grpcio-tools==1.62.3 'setuptools<81'
+    install=("$compiler/bin/pip" install --quiet --disable-pip-version-check grpcio-tools==1.62.3 'setuptools<81')
+    "${install[@]}" || "${install[@]}"  # pip gives up where a download breaks off
     touch "$compiler/complete"
 fi
 

@@ -12,13 +12,17 @@ if TYPE_CHECKING:
     from chromium import Page
 
 AXE = "axe-core@4.14.1"
+PATIENCE = (
+    "--fetch-timeout=20000", "--fetch-retries=4", "--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=8000",
+)  # fmt: skip
+"""Milliseconds: a network that stumbles is no registry that lacks it, and without one it is known in two minutes."""
 RUN = "axe.run().then(found => JSON.stringify([found.violations, found.passes.map(one => one.id)]))"
 
 
 def fetch(npm: str, folder: Path) -> str | None:
     """Its source, by way of the program npm; None where the registry does not give it."""
-    command = [npm, "pack", AXE, "--silent", "--fetch-retries=0", "--fetch-timeout=30000"]
-    done = subprocess.run(command, cwd=folder, stdout=subprocess.DEVNULL, check=False, timeout=120)
+    command = [npm, "pack", AXE, "--silent", *PATIENCE]
+    done = subprocess.run(command, cwd=folder, stdout=subprocess.DEVNULL, check=False)
     if done.returncode:
         return None
     (archive,) = folder.glob("*.tgz")

@@ -49,7 +49,11 @@ install_with_pip() {
     [ -x .venv/bin/python ] || "$python" -m venv .venv
     .venv/bin/python -m pip --version >/dev/null 2>&1 || .venv/bin/python -m ensurepip >>"$log"
     local pip=(.venv/bin/python -m pip install --disable-pip-version-check --progress-bar off --no-input)
-    "${pip[@]}" --requirement requirements-dev.txt 2>&1 | progress
+    # pip repeats what never began, and gives up where a download breaks off; whatever came whole is in its cache.
+    "${pip[@]}" --requirement requirements-dev.txt 2>&1 | progress || {
+        say "that failed; trying once more"
+        "${pip[@]}" --requirement requirements-dev.txt 2>&1 | progress
+    }
     "${pip[@]}" --no-deps --no-build-isolation --editable . 2>&1 | progress
 }
 

@@ -19,6 +19,7 @@ from websockets.sync.client import ClientConnection, connect
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars",
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--remote-debugging-port=0",
+    "--disable-dev-shm-usage",  # containers have little of it, and browsers side by side need more
 )  # fmt: skip
 
 LARGEST = 150_000
@@ -41,7 +42,7 @@ class Page:
         number = next(self._numbers)
         self._socket.send(json.dumps({"id": number, "method": method, "params": params}))
         while True:
-            reply = json.loads(self._socket.recv(timeout=60))
+            reply = json.loads(self._socket.recv(timeout=120))
             if "method" in reply:
                 self.events.append(reply)
             if reply.get("id") == number:
@@ -51,8 +52,11 @@ class Page:
                 return result
 
     def value(self, expression: str) -> Any:
-        """What the JavaScript expression gives; None while it fails."""
-        reply = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
+        """What the JavaScript expression gives; None while it fails, or while the page gives way to another one."""
+        try:
+            reply = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
+        except RuntimeError:
+            return None
         return None if "exceptionDetails" in reply else reply["result"].get("value")
 
     def key(self, key: str, code: int, text: str = "") -> None:
@@ -98,6 +102,12 @@ def keep(pictures: Mapping[str, bytes], folder: Path) -> int:
     return int(any(len(png) > LARGEST for png in pictures.values()))
 
 
+def pages_of(port: str) -> list[dict[str, Any]]:
+    """The pages that are open in the browser; there may be none yet."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list", timeout=120) as reply:
+        return [one for one in json.load(reply) if one["type"] == "page"]
+
+
 @contextmanager
 def browser(chromium: str, width: int, height: int) -> Iterator[Page]:
     """A page of a new Chromium with a window of so many pixels, which ends with the block."""
@@ -113,9 +123,12 @@ def browser(chromium: str, width: int, height: int) -> Iterator[Page]:
                     raise RuntimeError(f"{chromium} ended with status {process.returncode}")
                 time.sleep(0.1)
             port = told.read_text().split()[0]
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list", timeout=60) as reply:
-                (target,) = [one for one in json.load(reply) if one["type"] == "page"]
-            with connect(target["webSocketDebuggerUrl"], max_size=None, proxy=None) as socket:
+            while not (pages := pages_of(port)):
+                time.sleep(0.1)
+            (target,) = pages
+            url = target["webSocketDebuggerUrl"]
+            # No pings: a browser that does not answer for a while is busy, not gone.
+            with connect(url, max_size=None, proxy=None, open_timeout=120, ping_interval=None) as socket:
                 yield Page(socket)
         finally:
             process.terminate()

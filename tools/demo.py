@@ -147,16 +147,18 @@ def airflow_environment(home: Path, dags: Path, endpoint: str, api_key: str) -> 
 def airflow(command: list[str], environment: Mapping[str, str], log: Path, server: Process, *, append: bool) -> None:
     """Run to the end with all output in the log, showing one line for every ended task. Stops if the server ends."""
     with log.open("a" if append else "w") as output:
+        begin = output.tell()
         process = subprocess.Popen(command, env=dict(environment), stdout=output, stderr=subprocess.STDOUT)
     try:
-        with log.open() as written:
-            written.seek(0, os.SEEK_END if append else os.SEEK_SET)
+        with log.open(errors="replace") as written:
+            written.seek(begin)
+            line = ""  # what was read last may be the first half of one
             while process.poll() is None:
                 if server.poll() is not None:
                     raise DemoError("the development server ended in the middle; run the demo again to go on")
-                show_progress(written.readlines())
+                line = show_progress(line + written.read())
                 time.sleep(0.2)
-            show_progress(written.readlines())
+            show_progress(line + written.read() + "\n")
     finally:
         # A task that is told to terminate fails and is retried; this Airflow is thrown away, so it just ends.
         process.kill()
@@ -166,13 +168,15 @@ def airflow(command: list[str], environment: Mapping[str, str], log: Path, serve
         raise DemoError(f"{Path(command[-1]).name} failed. The end of {shown(log)}:\n{tail}")
 
 
-def show_progress(lines: list[str]) -> None:
-    """Ended tasks, out of Airflow's many lines."""
+def show_progress(text: str) -> str:
+    """Ended tasks, out of Airflow's many lines. Returns the last line if it has no end yet."""
+    *lines, rest = text.split("\n")
     for line in lines:
         ended = TASK_ENDED.search(line)
         if ended is not None:
             part = "" if ended["part"] == "-1" else f" [{ended['part']}]"
             print(f"      {ended['task']}{part} ended", flush=True)
+    return rest
 
 
 # ---------------------------------------------------------------- reading back

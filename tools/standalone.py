@@ -5,19 +5,21 @@ SQLite, the LocalExecutor, no login. Linux only: it finds the processes of Airfl
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
+
+from airflow_provider_btrdb.testing._ports import held_port
 
 BIN = Path(sys.executable).parent
 T = TypeVar("T")
@@ -27,7 +29,8 @@ class Standalone:
     """A running Airflow. Use `standalone()` to get one."""
 
     def __init__(self, home: Path, dags: Path, settings: Mapping[str, str]) -> None:
-        api, worker_logs, trigger_logs = free_ports(3)
+        self._ports = ExitStack()
+        api, worker_logs, trigger_logs = (self._ports.enter_context(held_port()) for _ in range(3))
         self.url = f"http://127.0.0.1:{api}"
         self.log = home / "standalone.log"
         kept = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
@@ -90,15 +93,18 @@ class Standalone:
         self.wait_for(f"the {name} to be gone", lambda: not doomed & set(self.processes()))
 
     def stop(self) -> None:
-        """End all processes. Airflow's first one alone would leave the others behind."""
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            for pid in self.processes():
-                end(pid, number)
-            limit = time.monotonic() + 20
-            while self.processes() and time.monotonic() < limit:
+        """End all processes, and give the ports back. Airflow's first one alone would leave the others behind."""
+        for number, seconds in ((signal.SIGTERM, 20), (signal.SIGKILL, 60)):
+            told: set[int] = set()
+            limit = time.monotonic() + seconds
+            while (living := set(self.processes())) and time.monotonic() < limit:
+                for pid in living - told:  # more may have come since the last look
+                    end(pid, number)
+                told |= living
                 time.sleep(0.1)
         for process in self._sessions:
             process.wait()
+        self._ports.close()
 
     def processes(self) -> dict[int, int]:
         """All processes of this Airflow, with their parents."""
@@ -124,8 +130,8 @@ class Standalone:
             try:
                 if result := condition():
                     return result
-            except (urllib.error.URLError, ConnectionError, TimeoutError):  # not up, or does not know of it yet
-                pass
+            except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError):
+                pass  # not up, or does not know of it yet, or ended in the middle of a reply
             assert self.processes(), f"{what}: Airflow ended\n{self._end_of_log()}"
             time.sleep(0.5)
         raise AssertionError(f"{what}: waited {limit:.0f} s\n{self._end_of_log()}")
@@ -164,15 +170,6 @@ def api_server(home: Path, settings: Mapping[str, str]) -> Iterator[Standalone]:
         yield airflow
     finally:
         airflow.stop()
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [bound.getsockname()[1] for bound in sockets]
-    for bound in sockets:
-        bound.close()
-    return ports
 
 
 def command_of(pid: int) -> str:

@@ -97,7 +97,7 @@ def _runnable(directory: Path) -> Programs:
 
 def _works(command: list[str]) -> bool:
     try:
-        return subprocess.run(command, capture_output=True, timeout=30, check=False).returncode == 0  # noqa: S603
+        return subprocess.run(command, capture_output=True, timeout=120, check=False).returncode == 0  # noqa: S603
     except OSError:
         return False
 
@@ -105,7 +105,7 @@ def _works(command: list[str]) -> bool:
 def _major(prefix: tuple[str, ...] | list[str], directory: Path) -> int:
     try:
         answer = subprocess.run(  # noqa: S603
-            [*prefix, str(directory / "postgres"), "--version"], capture_output=True, text=True, timeout=30, check=True
+            [*prefix, str(directory / "postgres"), "--version"], capture_output=True, text=True, timeout=120, check=True
         ).stdout
     except (OSError, subprocess.SubprocessError) as error:
         raise DevServerError(f"{directory / 'postgres'} does not run: {error}") from None

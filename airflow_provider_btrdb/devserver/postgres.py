@@ -26,7 +26,7 @@ SUPERUSER = "btrdb_owner"
 DATABASE = "btrdb"
 MAX_CONNECTIONS = 40
 SOCKETS = "btrdb-sockets-"
-START_SECONDS = 60.0
+START_SECONDS = 180.0
 STOP_SECONDS = 20.0
 MAX_LOG_BYTES = 10 << 20
 
@@ -197,7 +197,8 @@ class Postgres:
             pid = int((self._directory.cluster / "postmaster.pid").read_text().split()[0])
         except (OSError, ValueError, IndexError):
             return
-        for number, seconds in ((signal.SIGINT, 10.0), (signal.SIGQUIT, 5.0)):
+        # A busy disk makes the first way slow. On the second one PostgreSQL itself gives its processes five seconds.
+        for number, seconds in ((signal.SIGINT, 10.0), (signal.SIGQUIT, 60.0)):
             deadline = time.monotonic() + seconds
             while self._is_our_postmaster(pid):
                 with contextlib.suppress(ProcessLookupError):

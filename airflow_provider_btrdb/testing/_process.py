@@ -13,13 +13,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
+from airflow_provider_btrdb.testing._ports import held_port
+
 READY = "btrdb-devserver ready on "
 
 
 class ServerProcess:
     """A `btrdb-devserver` process. Use `devserver_process()` to get one."""
 
-    def __init__(self, data: Path, arguments: Sequence[str], environment: dict[str, str], api_key: str | None) -> None:
+    def __init__(
+        self, data: Path, port: int, arguments: Sequence[str], environment: dict[str, str], api_key: str | None
+    ) -> None:
         self._arguments = [
             sys.executable,
             "-m",
@@ -34,7 +38,7 @@ class ServerProcess:
         self._reader: threading.Thread | None = None
         self.data = data
         self.api_key = api_key
-        self.endpoint = "127.0.0.1:0"
+        self.endpoint = f"127.0.0.1:{port}"
         """`host:port`; a restarted process listens on the same port."""
 
     @property
@@ -137,7 +141,9 @@ def devserver_process(
             data = stack.enter_context(
                 tempfile.TemporaryDirectory(prefix="btrdb-devserver-", ignore_cleanup_errors=True)
             )
-        process = ServerProcess(Path(data), options, environment, api_key)
+        # Others must not get it between the end of the process and its next start.
+        port = stack.enter_context(held_port())
+        process = ServerProcess(Path(data), port, options, environment, api_key)
         process.start()
         try:
             yield process

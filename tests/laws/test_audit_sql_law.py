@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
+import psycopg
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -104,16 +105,26 @@ def db(server: RunningServer) -> Iterator[BTrDB]:
         yield connection
 
 
-def stored(server: RunningServer, streams: list[Any]) -> None:
+@pytest.fixture(scope="module")
+def tables(server: RunningServer) -> Iterator[psycopg.Connection[Any]]:
+    """One connection for all catalogues: PostgreSQL ends a closed one some time later, and has few."""
+    with psycopg.connect(server.dsn, autocommit=True) as connection:
+        yield connection
+
+
+def stored(tables: psycopg.Connection[Any], streams: list[Any]) -> None:
     """The catalogue, and nothing else. Tags that the server takes for equal are told apart by the distiller."""
-    server.sql_as_owner("DELETE FROM btrdb.stream")
+    rows = []
     for number, (collection, name, unit, notes, reference) in enumerate(streams, start=1):
         all_notes = {**notes, **({} if reference is None else {"ref": reference})}
         pairs = [part for pair in all_notes.items() for part in pair]
-        server.sql_as_owner(
+        rows.append((UUID(int=number << 64), collection, name, unit, str(number), pairs))
+    with tables.cursor() as cursor:
+        cursor.execute("DELETE FROM btrdb.stream")
+        cursor.executemany(
             "INSERT INTO btrdb.stream (uuid, collection, name, unit, ingress, distiller, annotations) "
             "VALUES (%s, %s, %s, %s, '', %s, coalesce(public.hstore(%s::text[]), ''))",
-            [UUID(int=number << 64), collection, name, unit, str(number), pairs],
+            rows,
         )
 
 
@@ -131,22 +142,25 @@ def found(db: BTrDB, suite: Suite, *, use_sql: bool) -> Any:
         audit.close()
 
 
-def test_sql_and_the_pass_find_the_same(server: RunningServer, db: BTrDB) -> None:
+def test_sql_and_the_pass_find_the_same(tables: psycopg.Connection[Any], db: BTrDB) -> None:
     failures: Counter[str] = Counter()
 
     @given(STREAMS, st.lists(CHECKS, min_size=1, max_size=5), SELECTS)
     @settings(max_examples=150, deadline=None)
     def law(streams: list[Any], checks: list[Any], select: dict[str, Any]) -> None:
-        stored(server, streams)
+        stored(tables, streams)
         suite = suite_of(checks, select)
         by_sql = found(db, suite, use_sql=True)
         assert by_sql == found(db, suite, use_sql=False)
         for check, (_, _, failed, _) in zip(suite.checks, by_sql[0], strict=True):
             failures[check.kind] += failed
 
-    law()
     kinds = ("required", "allowed", "matches", "unique", "consistent", "refers_to", "count_between")
-    assert min(failures[kind] for kind in kinds) > 10, f"the law hardly looks at some rules: {failures}"
+    for _ in range(5):  # chance leaves a rule out of one round in thirty
+        law()
+        if min(failures[kind] for kind in kinds) > 10:
+            return
+    raise AssertionError(f"the law hardly looks at some rules: {failures}")
 
 
 @given(PATTERNS, st.lists(st.one_of(TEXTS, st.text(SAFE, max_size=8)), min_size=1, max_size=20))
@@ -170,12 +184,12 @@ def test_the_patterns_that_people_write_are_translated() -> None:
         assert in_postgres(pattern) is None, pattern
 
 
-def test_statements_answer_with_failures_and_nothing_else(server: RunningServer, db: BTrDB) -> None:
+def test_statements_answer_with_failures_and_nothing_else(tables: psycopg.Connection[Any], db: BTrDB) -> None:
     """Streams that pass cost no rows: Python would leave them out, so that no result would show it."""
     streams = [
         ("law", name, unit, {"site": "x"} if unit else {}, None) for name, unit in (("a", ""), ("b", "V"), ("c", "A"))
     ]
-    stored(server, streams)
+    stored(tables, streams)
     checks = [
         {"required": "unit"}, {"allowed": {"unit": ["V"]}}, {"matches": {"unit": "^V$"}},
         {"refers_to": "annotations.site"}, {"refers_to": "annotations.ref"}, {"allowed": {"annotations.k": ["V"]}},

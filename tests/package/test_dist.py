@@ -53,9 +53,9 @@ def wheel(dist: Path) -> Iterator[zipfile.ZipFile]:
 
 
 def sources() -> set[str]:
-    """The package's files in the work tree, without what Python leaves there."""
-    found = (path for path in (ROOT / "airflow_provider_btrdb").rglob("*") if path.is_file())
-    return {str(path.relative_to(ROOT)) for path in found if path.suffix != ".pyc"}
+    """The package's files in the work tree, without what Python caches, which comes and goes while other tests run."""
+    found = (path for path in (ROOT / "airflow_provider_btrdb").rglob("*") if "__pycache__" not in path.parts)
+    return {str(path.relative_to(ROOT)) for path in found if path.is_file()}
 
 
 def test_the_wheel_has_the_package_as_a_whole_and_nothing_else(wheel: zipfile.ZipFile) -> None:

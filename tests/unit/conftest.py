@@ -19,6 +19,7 @@ import grpc
 import pytest
 
 from airflow_provider_btrdb.client import AsyncBTrDB, BTrDB, ConnectionConfig
+from airflow_provider_btrdb.client.policy import Budget
 from airflow_provider_btrdb.protocol import METHODS, SERVICE, Kind
 
 UUID_ = UUID("0d22a53b-e2ef-4e0a-ab89-b2d48fb2592a")
@@ -85,7 +86,7 @@ class Client:
         self._endpoint = f"127.0.0.1:{port}"
         self._loop = asyncio.new_event_loop()
         self._opened: list[Any] = []
-        self.db = self.connected(retry_total=5.0)
+        self.db = self.connected(retry_total=250.0)
 
     def connected(self, **settings: Any) -> Any:
         config = ConnectionConfig(endpoint=self._endpoint, **{"arrow": "off", **settings})
@@ -111,7 +112,7 @@ class Client:
 
     def waited(self, event: threading.Event) -> bool:
         """The event came while the loop of an asynchronous client went on."""
-        return event.wait(20) if self.mode == "sync" else bool(self.run(asyncio.to_thread(event.wait, 20)))
+        return event.wait(120) if self.mode == "sync" else bool(self.run(asyncio.to_thread(event.wait, 120)))
 
     def close(self) -> None:
         for db in self._opened:
@@ -139,6 +140,18 @@ def client(request: pytest.FixtureRequest, server: Server) -> Iterator[Client]:
     client = Client(request.param, server.port)
     yield client
     client.close()
+
+
+@pytest.fixture
+def slow_calls(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To budgets, every call that arrives takes 100 seconds, and nothing else takes any: speed decides nothing."""
+
+    def budget(total: float) -> Budget:
+        return Budget(total, lambda: 100.0 * server.calls.total())
+
+    for mode in ("_sync", "_aio"):
+        for module in ("calls", "reads"):
+            monkeypatch.setattr(f"airflow_provider_btrdb.client.{mode}.{module}.Budget", budget)
 
 
 @pytest.fixture

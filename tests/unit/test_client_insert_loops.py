@@ -60,11 +60,12 @@ def _second_batch_fails(request: Any, context: grpc.ServicerContext, number: int
     return _stored(request, context, number)
 
 
+@pytest.mark.usefixtures("slow_calls")
 @pytest.mark.parametrize("merge", ["never", "replace"])
 def test_an_insert_that_stops_half_way_says_how_far_it_came(server: Any, client: Any, merge: str) -> None:
     server.on["Insert"] = _second_batch_fails
     points = Points(np.arange(1, 60_001, dtype=np.int64), np.ones(60_000))
-    stream = client.stream(client.connected(retry_total=2.0))
+    stream = client.stream(client.connected(retry_total=250.0))
     with pytest.raises(errors.InsertInterruptedError, match="50000 of 60000 points are certainly stored") as caught:
         client.run(stream.insert(points, merge))
     error = caught.value
@@ -72,6 +73,7 @@ def test_an_insert_that_stops_half_way_says_how_far_it_came(server: Any, client:
     assert isinstance(error.__cause__, errors.ServerUnavailableError)
 
 
+@pytest.mark.usefixtures("slow_calls")
 @pytest.mark.parametrize(
     ("merge", "count", "retryable"),
     [("never", 1, False), ("never", 60_000, False), ("replace", 60_000, True), ("replace", 1, True)],
@@ -85,7 +87,7 @@ def test_an_insert_invites_a_repeat_only_where_nothing_is_stored_twice(
     )
     points = Points(np.arange(1, count + 1, dtype=np.int64), np.ones(count))
     with pytest.raises(errors.BTrDBError) as caught:
-        client.run(client.stream(client.connected(retry_total=0.2)).insert(points, merge))
+        client.run(client.stream(client.connected(retry_total=250.0)).insert(points, merge))
     assert caught.value.retryable is retryable
     assert caught.value.reply_lost
 

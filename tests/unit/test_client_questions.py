@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from uuid import uuid4
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_btrdb.client.codec import to_key_values
@@ -15,6 +15,7 @@ from airflow_provider_btrdb.wire import btrdb_v5_pb2 as pb
 texts = st.lists(st.text("ab/", max_size=6), min_size=1, max_size=12)
 
 
+@settings(deadline=None)
 @given(texts, st.integers(1, 4))
 def test_prefixes_cover_everything_once(names: list[str], most: int) -> None:
     prefixes = covering_prefixes(names, most)
@@ -23,6 +24,7 @@ def test_prefixes_cover_everything_once(names: list[str], most: int) -> None:
         assert sum(name.startswith(prefix) for prefix in prefixes) == 1
 
 
+@settings(deadline=None)
 @given(texts)
 def test_the_common_beginning_is_the_longest(names: list[str]) -> None:
     assert common_beginning(names) == os.path.commonprefix(names)  # noqa: RUF071 - texts, not paths
