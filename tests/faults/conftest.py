@@ -86,7 +86,7 @@ def eventually() -> Any:
     """Wait until a condition holds; the limit only ends a test that has failed."""
 
     async def wait(condition: Callable[[], Any]) -> None:
-        for _ in range(1200):
+        for _ in range(4800):
             if condition():
                 return
             await asyncio.sleep(0.025)
