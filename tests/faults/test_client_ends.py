@@ -167,7 +167,7 @@ async def test_a_waiting_thread_that_is_interrupted_ends_its_bulk_call(
     from concurrent.futures import Future
 
     def interrupted(self: Any, timeout: float | None = None) -> Any:
-        for _ in range(600):
+        for _ in range(2400):
             if fault.fired >= 4:
                 raise KeyboardInterrupt
             threading.Event().wait(0.05)
@@ -205,7 +205,9 @@ async def test_a_closed_client_says_so(db: Any, done: Any, btrdb: RunningServer,
     assert btrdb.calls.counts() == {}
 
 
-def test_a_hundred_connections_leave_nothing_behind(btrdb: RunningServer, collection: str) -> None:
+async def test_a_hundred_connections_leave_nothing_behind(
+    one_loop: None, btrdb: RunningServer, collection: str, eventually: Any
+) -> None:
     def cycle(number: int) -> None:
         with connect(btrdb.endpoint) as db:
             db.info()
@@ -222,19 +224,19 @@ def test_a_hundred_connections_leave_nothing_behind(btrdb: RunningServer, collec
     for number in range(100):
         cycle(number)
     gc.collect()
-    assert threading.active_count() <= threads + 2
-    assert open_files() <= files + 10
+    # gRPC closes its sockets, of which a connection has two in this process, after it has said so.
+    await eventually(lambda: threading.active_count() <= threads + 2 and open_files() <= files + 10)
 
 
-async def test_a_hundred_async_connections_leave_nothing_behind(one_loop: None, btrdb: RunningServer) -> None:
+async def test_a_hundred_async_connections_leave_nothing_behind(
+    one_loop: None, btrdb: RunningServer, eventually: Any
+) -> None:
     threads, tasks = threading.active_count(), len(asyncio.all_tasks())
     for _ in range(100):
         async with await connect_async(btrdb.endpoint) as db:
             await db.info()
-    await asyncio.sleep(0.1)
     gc.collect()
-    assert threading.active_count() <= threads + 2
-    assert len(asyncio.all_tasks()) <= tasks + 1
+    await eventually(lambda: threading.active_count() <= threads + 2 and len(asyncio.all_tasks()) <= tasks + 1)
 
 
 FORKED = """
