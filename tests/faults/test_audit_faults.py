@@ -143,7 +143,9 @@ async def test_an_answer_that_breaks_off_is_no_pass(db: Any, done: Any, btrdb: R
     assert 0 < check.failed < 40
 
 
-async def test_interrupted_it_says_so_and_stores_nothing(btrdb: RunningServer, tmp_path: Path, eventually: Any) -> None:
+async def test_interrupted_it_says_so_and_stores_nothing(
+    btrdb: RunningServer, tmp_path: Path, eventually: Any, interruptible: None
+) -> None:
     place = f"interrupted/{uuid4()}"
     (tmp_path / "suite.yaml").write_text(f"select: {{prefix: {place}}}\nchecks:\n- fresh: 1h\n- required: unit\n")
     with connect(btrdb.endpoint) as db:

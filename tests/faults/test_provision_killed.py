@@ -117,7 +117,9 @@ async def test_a_shard_whose_worker_was_killed_is_finished_by_another(
         assert db.run(make_plan(spec, prune=True)).verdict == "empty"
 
 
-async def test_interrupted_it_says_so_and_goes_on_later(btrdb: RunningServer, tmp_path: Path, eventually: Any) -> None:
+async def test_interrupted_it_says_so_and_goes_on_later(
+    btrdb: RunningServer, tmp_path: Path, eventually: Any, interruptible: None
+) -> None:
     place = f"interrupted/{uuid4()}"
     with BTrDB(ConnectionConfig(endpoint=btrdb.endpoint)) as db:
         plan = db.run(make_plan(spec_from_rows([{"collection": place, "name": f"s{n}"} for n in range(60)])))
