@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -86,13 +87,21 @@ def eventually() -> Any:
     """Wait until a condition holds; the limit only ends a test that has failed."""
 
     async def wait(condition: Callable[[], Any]) -> None:
-        for _ in range(1200):
+        for _ in range(4800):
             if condition():
                 return
             await asyncio.sleep(0.025)
         pytest.fail("it did not come true")
 
     return wait
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Commands that are started can be interrupted: the background of a shell ignores SIGINT, and they inherit that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 class Ends(logging.Handler):

@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -144,7 +143,9 @@ async def test_an_answer_that_breaks_off_is_no_pass(db: Any, done: Any, btrdb: R
     assert 0 < check.failed < 40
 
 
-async def test_interrupted_it_says_so_and_stores_nothing(btrdb: RunningServer, tmp_path: Path, eventually: Any) -> None:
+async def test_interrupted_it_says_so_and_stores_nothing(
+    btrdb: RunningServer, tmp_path: Path, eventually: Any, interruptible: None
+) -> None:
     place = f"interrupted/{uuid4()}"
     (tmp_path / "suite.yaml").write_text(f"select: {{prefix: {place}}}\nchecks:\n- fresh: 1h\n- required: unit\n")
     with connect(btrdb.endpoint) as db:
@@ -152,7 +153,7 @@ async def test_interrupted_it_says_so_and_stores_nothing(btrdb: RunningServer, t
             db.create(uuid4(), place, {"name": f"n{number}"})
     command = [sys.executable, "-m", "airflow_provider_btrdb.cli.audit", "run", str(tmp_path / "suite.yaml")]
     command += ["--endpoint", btrdb.endpoint, "--max-in-flight", "2", "--store", str(tmp_path / "runs")]
-    with btrdb.faults.inject("Nearest", Delay(0.2), last=1_000_000):
+    with btrdb.faults.inject("Nearest", Delay(3600), first=4, last=1_000_000):  # it cannot come to its end
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         await eventually(lambda: btrdb.calls.counts()["Nearest"] > 4 or process.poll() is not None)
         process.send_signal(signal.SIGINT)
@@ -185,27 +186,19 @@ async def test_annotation_keys_that_nobody_counts(db: Any, done: Any, btrdb: Run
 
 
 @pytest.mark.parametrize("use_sql", [True, False])
-async def test_the_cap_holds(connected: Any, done: Any, btrdb: RunningServer, collection: str, use_sql: bool) -> None:
+async def test_the_cap_holds(
+    connected: Any, done: Any, btrdb: RunningServer, collection: str, ends: Any, use_sql: bool
+) -> None:
     db = await connected(btrdb.endpoint, max_in_flight=3)
     await catalogue(db, done, collection)
-    dispatcher: Any = btrdb._server._dispatcher
-    most, ended = 0, threading.Event()
-
-    def look() -> None:
-        nonlocal most
-        while not ended.wait(0.002):
-            most = max(most, dispatcher._in_flight)
-
+    ends.begin()
     slow = [Fault(method, Delay(0.05), last=10_000) for method in ("Nearest", "AlignedWindows", "StreamInfo")]
-    thread = threading.Thread(target=look)
-    thread.start()
+    slow.append(Fault("Nearest", Delay(1.0), last=3))  # long enough for three to meet, however slowly they come
     try:
         for fault in slow:
             btrdb.faults.add(fault)
         assert await audit(db, done, collection, use_sql=use_sql) == ALL
     finally:
-        ended.set()
-        thread.join()
         for fault in slow:
             btrdb.faults.remove(fault)
-    assert most == 3
+    assert ends.most == 3

@@ -15,6 +15,7 @@ import grpc
 import pytest
 
 from airflow_provider_btrdb.client import AsyncBTrDB, BTrDB, ConnectionConfig, connect, connect_async, errors
+from airflow_provider_btrdb.client.policy import Pacer
 from airflow_provider_btrdb.testing import RunningServer, devserver
 from airflow_provider_btrdb.testing.faults import Delay, Refuse
 
@@ -33,7 +34,7 @@ def in_a_thread(work: Any) -> Any:
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    thread.join(30)
+    thread.join(120)
     assert out, "it hangs"
     return out[0]
 
@@ -77,7 +78,7 @@ async def test_closing_during_calls_is_an_error_of_ours(
         await db.close()
         for task in tasks:
             try:
-                results = await asyncio.wait_for(task, 30)
+                results = await asyncio.wait_for(task, 120)
             except errors.ClientUnusableError:
                 continue
             assert {type(result.error) for result in results} == {errors.ClientUnusableError}
@@ -91,7 +92,7 @@ FORKED = """
         db.create_many([])
     child = os.fork()
     if child == 0:
-        signal.alarm(30)
+        signal.alarm(100)
         try:
             db.create_many([{"collection": "faults/forked", "name": "x"}])
         except errors.ClientUnusableError:
@@ -109,10 +110,14 @@ def test_bulk_work_is_refused_after_a_fork(btrdb: RunningServer, before: str) ->
 
 
 async def test_one_burst_of_refusals_slows_down_once(
-    connected: Any, done: Any, btrdb: RunningServer, collection: str
+    connected: Any, done: Any, btrdb: RunningServer, collection: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Calls that were under way together are one answer of the server, not sixty-four."""
+    """Calls that were under way together are one answer of the server, not sixty-four.
+
+    By a clock that stands still: a slow machine may take any time to read sixty-four refusals.
+    """
     db = await connected(btrdb.endpoint)
+    monkeypatch.setattr(db._calls.pacer, "_clock", lambda: 0.0)
     slowest = 0.0
 
     def progress(finished: int, total: int) -> None:
@@ -124,7 +129,7 @@ async def test_one_burst_of_refusals_slows_down_once(
         results = await done(db.create_many(specs, progress=progress))
     assert fault.fired == 64
     assert Counter(result.outcome for result in results) == {"created": 100}
-    assert slowest < 0.2
+    assert 0 < slowest <= Pacer.FIRST_BRAKE
 
 
 async def test_many_calls_meet_a_changed_key(mode: str, one_loop: None, collection: str) -> None:

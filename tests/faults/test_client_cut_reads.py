@@ -133,7 +133,8 @@ async def test_a_page_that_comes_too_late_is_asked_for_again(
     stream = await done(db.stream_from_uuid(filled.uuid))
     with btrdb.faults.inject(rpc, Delay(3600)) as fault:
         points = await done(stream.values(-100, 100))
-    assert (fault.fired, btrdb.calls.count(rpc)) == (1, 2)
+    assert fault.fired == 1
+    assert btrdb.calls.count(rpc) >= 2  # more, where the machine stood still for longer than a call may take
     assert bits(points) == bits(POINTS)
 
 

@@ -119,7 +119,7 @@ WRONG: dict[str, list[list[tuple[int, float]]]] = {
 
 @pytest.fixture
 async def scripted(connected: Any, done: Any, script: Any, rpc: str) -> Any:
-    db = await connected(script.endpoint, arrow="on" if rpc.startswith("Arrow") else "off", retry_total=5.0)
+    db = await connected(script.endpoint, arrow="on" if rpc.startswith("Arrow") else "off", retry_total=60.0)
     return await done(db.stream_from_uuid(UUID))
 
 
@@ -166,7 +166,7 @@ async def test_a_passing_status_after_pages_resumes(done: Any, script: Any, scri
 
 @pytest.fixture
 async def unread(connected: Any, done: Any, script: Any) -> Any:
-    return await done((await connected(script.endpoint, retry_total=5.0)).stream_from_uuid(UUID))
+    return await done((await connected(script.endpoint, retry_total=60.0)).stream_from_uuid(UUID))
 
 
 async def test_windows_off_the_grid_end_the_read(done: Any, script: Any, unread: Any) -> None:

@@ -40,7 +40,7 @@ def test_malformed_requests_are_refused_in_chosen_words():
 def test_small_inserts_read_like_large_ones():
     found = soak("inserts", "--inserts", 700)
     assert (found["writes"], found["old_versions_compared"]) == (700, 10)
-    assert found["live_chunks"] < 60
+    assert found["live_chunks"] <= 100
 
 
 @pytest.mark.parametrize("arguments", [["nonsense"], ["kills", "--kills", "x"]])

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -20,7 +21,7 @@ from airflow_provider_btrdb.client import BTrDB, ConnectionConfig
 from airflow_provider_btrdb.client.identity import derived_uuid
 from airflow_provider_btrdb.provision import Plan, apply_plan, make_plan, plan_bytes, spec_from_rows
 from airflow_provider_btrdb.testing import RunningServer
-from airflow_provider_btrdb.testing.faults import Delay
+from airflow_provider_btrdb.testing.faults import Delay, Fault
 
 pytestmark = pytest.mark.anyio
 
@@ -41,15 +42,30 @@ def writes(server: RunningServer) -> int:
     return sum(counts[method] for method in WRITES)
 
 
+@contextlib.contextmanager
+def held(server: RunningServer, after: int) -> Iterator[None]:
+    """Of each kind of write so many are made and all further ones wait: no command comes to its end."""
+    faults = [Fault(method, Delay(3600), first=after + 1, last=1_000_000) for method in WRITES]
+    for fault in faults:
+        server.faults.add(fault)
+    try:
+        yield
+    finally:
+        for fault in faults:
+            server.faults.remove(fault)
+
+
 async def killed(server: RunningServer, file: Path, after: int, eventually: Any) -> None:
     """Kill the command when so many of its writes have arrived at the server."""
     server.calls.clear()
-    process = started(server, file)
-    try:
-        await eventually(lambda: writes(server) >= after or process.poll() is not None)
-        os.kill(process.pid, signal.SIGKILL)
-    finally:
-        process.wait()
+    with held(server, after):
+        process = started(server, file)
+        try:
+            await eventually(lambda: writes(server) >= after or process.poll() is not None)
+        finally:
+            process.kill()
+            process.wait()
+    assert process.returncode == -signal.SIGKILL, "it must be killed before its end"
 
 
 async def test_killed_at_twenty_random_points_and_finished(
@@ -68,12 +84,8 @@ async def test_killed_at_twenty_random_points_and_finished(
         plan = db.run(make_plan(spec))
         file = tmp_path / "plan.json"
         file.write_bytes(plan_bytes(plan))
-        with (
-            btrdb.faults.inject("Create", Delay(0.02), last=1_000_000),
-            btrdb.faults.inject("SetStreamAnnotations", Delay(0.02), last=1_000_000),
-        ):
-            for _ in range(KILLS):
-                await killed(btrdb, file, chance.randint(1, 8), eventually)
+        for _ in range(KILLS):
+            await killed(btrdb, file, chance.randint(1, 8), eventually)
         half_way = db.run(make_plan(spec))
         assert half_way.verdict == "changes", "the runs must have been killed before their end"
         assert half_way.unchanged > 0, "and after their beginning"
@@ -97,8 +109,7 @@ async def test_a_shard_whose_worker_was_killed_is_finished_by_another(
         fullest = max(plans, key=lambda plan: len(plan.changes))
         file = tmp_path / "plan.json"
         file.write_bytes(plan_bytes(fullest))
-        with btrdb.faults.inject("Create", Delay(0.05), last=1_000_000):
-            await killed(btrdb, file, len(fullest.changes) // 2, eventually)
+        await killed(btrdb, file, len(fullest.changes) // 2, eventually)
         applied = [db.run(apply_plan(plan)) for plan in plans]
         assert [one.error() for one in applied] == [None] * 64
         assert Counter(result.uuid for one in applied for result in one.results).most_common(1)[0][1] == 1
@@ -106,16 +117,18 @@ async def test_a_shard_whose_worker_was_killed_is_finished_by_another(
         assert db.run(make_plan(spec, prune=True)).verdict == "empty"
 
 
-async def test_interrupted_it_says_so_and_goes_on_later(btrdb: RunningServer, tmp_path: Path, eventually: Any) -> None:
+async def test_interrupted_it_says_so_and_goes_on_later(
+    btrdb: RunningServer, tmp_path: Path, eventually: Any, interruptible: None
+) -> None:
     place = f"interrupted/{uuid4()}"
     with BTrDB(ConnectionConfig(endpoint=btrdb.endpoint)) as db:
         plan = db.run(make_plan(spec_from_rows([{"collection": place, "name": f"s{n}"} for n in range(60)])))
         file = tmp_path / "plan.json"
         file.write_bytes(plan_bytes(plan))
         btrdb.calls.clear()
-        with btrdb.faults.inject("Create", Delay(0.05), last=1_000_000):
+        with held(btrdb, 8):
             process = started(btrdb, file, stderr=subprocess.PIPE)
-            await eventually(lambda: writes(btrdb) > 2 * 4 or process.poll() is not None)
+            await eventually(lambda: writes(btrdb) > 8 or process.poll() is not None)
             process.send_signal(signal.SIGINT)
             _, errors = process.communicate()
         assert (process.returncode, errors) == (

@@ -30,7 +30,7 @@ from airflow_provider_btrdb.wire import btrdb_v5_pb2 as pb
 POINT_WRITERS, CREATORS = 4, 2
 KINDS = ("server", "postgresql", "postgresql child")
 RECOVERY_SECONDS = 60
-PATIENCE = 30.0
+PATIENCE = 60.0
 READ_TRIES = 40
 GONE = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
 """What a caller hears of a server that ends; CANCELLED when the call arrived in its very last moment."""
@@ -172,7 +172,15 @@ class Soak:
                 self.wrong.append("the server did not say that PostgreSQL ended")
         else:
             # A backend, or one of PostgreSQL's own: it then ends all of them and starts anew.
-            os.kill(self._chance.choice(children(self._first())), signal.SIGKILL)
+            self._kill_one_of(children(self._first()))
+
+    def _kill_one_of(self, numbers: list[int]) -> None:
+        """Some of them come and go by themselves."""
+        self._chance.shuffle(numbers)
+        for number in numbers:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL)
+                return
 
     def _first(self) -> int:
         """PostgreSQL's first process."""
