@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -88,6 +89,22 @@ def connection(server: Any, monkeypatch: pytest.MonkeyPatch) -> str:
     slow = {"retry_total": 0, "max_in_flight": 1}
     monkeypatch.setenv("AIRFLOW_CONN_ONE_BY_ONE", connection_json(server.endpoint, extra=slow))
     return "btrdb_default"
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port that refuses connections, and that nobody else can listen on meanwhile."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield int(held.getsockname()[1])
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Checks of a connection have the time that a stalled machine takes, and a name server that is away."""
+    from airflow_provider_btrdb.hooks.btrdb import BTrDBHook
+
+    monkeypatch.setattr(BTrDBHook.diagnose, "__defaults__", (100.0,))
 
 
 class Troubles:
