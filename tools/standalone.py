@@ -5,8 +5,10 @@ SQLite, the LocalExecutor, no login. Linux only: it finds the processes of Airfl
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -18,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
+from uuid import uuid4
 
 BIN = Path(sys.executable).parent
 T = TypeVar("T")
@@ -80,22 +83,26 @@ class Standalone:
 
     def stop_part(self, name: str) -> None:
         """End the part with all its processes, as a crash of its machine would."""
-        parents = self.processes()
-        doomed = {pid for pid in parents if name in command_of(pid)}
+        doomed: set[int] = set()
+        while found := {pid for pid, parent in self.processes().items() if name in command_of(pid) or parent in doomed}:
+            if found <= doomed:
+                break
+            for pid in found - doomed:
+                send(pid, signal.SIGSTOP)  # so that it starts no others meanwhile
+            doomed |= found
         assert doomed, f"there is no {name}"
-        while children := {pid for pid, parent in parents.items() if parent in doomed} - doomed:
-            doomed |= children
         for pid in doomed:
-            end(pid, signal.SIGKILL)
+            send(pid, signal.SIGKILL)
         self.wait_for(f"the {name} to be gone", lambda: not doomed & set(self.processes()))
 
     def stop(self) -> None:
         """End all processes. Airflow's first one alone would leave the others behind."""
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            for pid in self.processes():
-                end(pid, number)
-            limit = time.monotonic() + 20
-            while self.processes() and time.monotonic() < limit:
+        for number, seconds in ((signal.SIGTERM, 20), (signal.SIGKILL, 100)):
+            limit, told = time.monotonic() + seconds, set[int]()
+            while (found := set(self.processes())) and time.monotonic() < limit:
+                for pid in found - told:  # some may have been started meanwhile
+                    send(pid, number)
+                told |= found
                 time.sleep(0.1)
         for process in self._sessions:
             process.wait()
@@ -117,6 +124,26 @@ class Standalone:
         """The reply of Airflow's API. Raises urllib.error.HTTPError."""
         return self._call(method, path, body)
 
+    def start_run(self, dag: str) -> tuple[str, str]:
+        """Start a run of the DAG: its id, and its path in the API."""
+        runs, name = f"/api/v2/dags/{dag}/dagRuns", f"test__{uuid4()}"
+
+        def started() -> bool:
+            try:
+                self.api("POST", runs, {"logical_date": None, "dag_run_id": name})
+            except urllib.error.HTTPError as error:
+                if error.code != 409:  # a reply that did not come in time, and the run is there
+                    raise
+            return True
+
+        self.wait_for(f"a run of {dag}", started)
+        return name, f"{runs}/{name}"
+
+    def wait_until_known(self, dag: str, run: str, task: str) -> None:
+        """Until the scheduler has seen the task pause. Airflow fails one that goes on before that."""
+        seen = f"TaskInstance Finished: dag_id={dag}, task_id={task}, run_id={run},"
+        self.wait_for("the scheduler to know", lambda: seen in self.log.read_text(errors="replace"))
+
     def wait_for(self, what: str, condition: Callable[[], T], limit: float = 300) -> T:
         """The first result of the condition that is true. An API that fails, or does not answer, is asked again."""
         end_of_patience = time.monotonic() + limit
@@ -124,7 +151,8 @@ class Standalone:
             try:
                 if result := condition():
                     return result
-            except (urllib.error.URLError, ConnectionError, TimeoutError):  # not up, or does not know of it yet
+            except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError):
+                # Not up, or does not know of it yet.
                 pass
             assert self.processes(), f"{what}: Airflow ended\n{self._end_of_log()}"
             time.sleep(0.5)
@@ -134,7 +162,7 @@ class Standalone:
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data, headers, method=method)
-        with urllib.request.urlopen(request, timeout=60) as reply:
+        with urllib.request.urlopen(request, timeout=150) as reply:
             return json.load(reply)
 
     def _end_of_log(self) -> str:
@@ -167,12 +195,17 @@ def api_server(home: Path, settings: Mapping[str, str]) -> Iterator[Standalone]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [bound.getsockname()[1] for bound in sockets]
-    for bound in sockets:
-        bound.close()
-    return ports
+    """Ports that nobody listens on, of those that Linux gives to nobody who does not ask for them."""
+    low, high = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    usual = range(10_000, 2**16)
+    ports = [port for port in usual if not low <= port <= high] or usual
+    found: list[int] = []
+    for port in random.sample(ports, len(ports)):
+        with suppress(OSError), socket.create_server(("", port)):
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise AssertionError(f"all of {len(ports)} ports are taken")
 
 
 def command_of(pid: int) -> str:
@@ -183,7 +216,7 @@ def command_of(pid: int) -> str:
         return ""
 
 
-def end(pid: int, number: signal.Signals) -> None:
+def send(pid: int, number: signal.Signals) -> None:
     """Send the signal, unless the process has ended."""
     with suppress(ProcessLookupError):
         os.kill(pid, number)
