@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
+from uuid import uuid4
 
 from airflow_provider_btrdb.testing._ports import held_port
 
@@ -83,13 +84,16 @@ class Standalone:
 
     def stop_part(self, name: str) -> None:
         """End the part with all its processes, as a crash of its machine would."""
-        parents = self.processes()
-        doomed = {pid for pid in parents if name in command_of(pid)}
+        doomed: set[int] = set()
+        while found := {pid for pid, parent in self.processes().items() if name in command_of(pid) or parent in doomed}:
+            if found <= doomed:
+                break
+            for pid in found - doomed:
+                send(pid, signal.SIGSTOP)  # so that it starts no others meanwhile
+            doomed |= found
         assert doomed, f"there is no {name}"
-        while children := {pid for pid, parent in parents.items() if parent in doomed} - doomed:
-            doomed |= children
         for pid in doomed:
-            end(pid, signal.SIGKILL)
+            send(pid, signal.SIGKILL)
         self.wait_for(f"the {name} to be gone", lambda: not doomed & set(self.processes()))
 
     def stop(self) -> None:
@@ -99,7 +103,7 @@ class Standalone:
             limit = time.monotonic() + seconds
             while (living := set(self.processes())) and time.monotonic() < limit:
                 for pid in living - told:  # more may have come since the last look
-                    end(pid, number)
+                    send(pid, number)
                 told |= living
                 time.sleep(0.1)
         for process in self._sessions:
@@ -123,6 +127,26 @@ class Standalone:
         """The reply of Airflow's API. Raises urllib.error.HTTPError."""
         return self._call(method, path, body)
 
+    def start_run(self, dag: str) -> tuple[str, str]:
+        """Start a run of the DAG: its id, and its path in the API."""
+        runs, name = f"/api/v2/dags/{dag}/dagRuns", f"test__{uuid4()}"
+
+        def started() -> bool:
+            try:
+                self.api("POST", runs, {"logical_date": None, "dag_run_id": name})
+            except urllib.error.HTTPError as error:
+                if error.code != 409:  # a reply that did not come in time, and the run is there
+                    raise
+            return True
+
+        self.wait_for(f"a run of {dag}", started)
+        return name, f"{runs}/{name}"
+
+    def wait_until_known(self, dag: str, run: str, task: str) -> None:
+        """Until the scheduler has seen the task pause. Airflow fails one that goes on before that."""
+        seen = f"TaskInstance Finished: dag_id={dag}, task_id={task}, run_id={run},"
+        self.wait_for("the scheduler to know", lambda: seen in self.log.read_text(errors="replace"))
+
     def wait_for(self, what: str, condition: Callable[[], T], limit: float = 300) -> T:
         """The first result of the condition that is true. An API that fails, or does not answer, is asked again."""
         end_of_patience = time.monotonic() + limit
@@ -140,7 +164,7 @@ class Standalone:
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data, headers, method=method)
-        with urllib.request.urlopen(request, timeout=60) as reply:
+        with urllib.request.urlopen(request, timeout=150) as reply:
             return json.load(reply)
 
     def _end_of_log(self) -> str:
@@ -180,7 +204,7 @@ def command_of(pid: int) -> str:
         return ""
 
 
-def end(pid: int, number: signal.Signals) -> None:
+def send(pid: int, number: signal.Signals) -> None:
     """Send the signal, unless the process has ended."""
     with suppress(ProcessLookupError):
         os.kill(pid, number)

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -128,6 +129,22 @@ def quickstart_data() -> Any:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(Path(__file__).parents[2] / "example_dags")
         return importlib.import_module("quickstart_data")
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port that refuses connections, and that nobody else can listen on meanwhile."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield int(held.getsockname()[1])
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Checks of a connection have the time that a stalled machine takes, and a name server that is away."""
+    from airflow_provider_btrdb.hooks.btrdb import BTrDBHook
+
+    monkeypatch.setattr(BTrDBHook.diagnose, "__defaults__", (100.0,))
 
 
 class Troubles:

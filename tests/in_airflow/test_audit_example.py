@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,8 @@ def a_day_later(folder: Path) -> None:
     (kept,) = folder.glob("told-*.json")
     told = json.loads(kept.read_text())
     for check in told["checks"].values():
-        check["at"] = re.sub(r"^\d{4}", lambda year: str(int(year[0]) - 1), check["at"])
+        if check["at"]:
+            check["at"] = (datetime.fromisoformat(check["at"]) - timedelta(days=1)).isoformat()
     kept.write_text(json.dumps(told))
 
 

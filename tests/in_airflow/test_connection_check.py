@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import re
-import socket
 from typing import Any
 from uuid import uuid4
 
@@ -16,6 +15,7 @@ from airflow_provider_btrdb.client import BTrDB
 from airflow_provider_btrdb.operators.connection import BTrDBConnectionCheckOperator
 
 
+@pytest.mark.usefixtures("patient")
 def test_what_answers(
     connection: str, server: Any, db: BTrDB, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -37,14 +37,12 @@ def test_what_answers(
     assert ["name", "port", "server", "SQL", "streams"] in told
 
 
-def test_what_is_wrong_decides_on_retries(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("patient")
+def test_what_is_wrong_decides_on_retries(server: Any, monkeypatch: pytest.MonkeyPatch, closed_port: int) -> None:
     host, port = server.endpoint.split(":")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        closed = probe.getsockname()[1]
     for fields, error, words in (
         ({"port": int(port), "password": "other"}, AirflowFailException, "the API key was refused"),
-        ({"port": closed}, BTrDBTransientException, "nothing listens there"),
+        ({"port": closed_port}, BTrDBTransientException, "nothing listens there"),
         ({"port": 0, "extra": {"tls": "maybe"}}, AirflowFailException, "tls is 'maybe'"),
     ):
         text = json.dumps({"conn_type": "btrdb", "host": host, **fields})

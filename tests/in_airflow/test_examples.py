@@ -39,9 +39,10 @@ def load(name: str) -> Any:
     "name", ["btrdb_lifecycle", "btrdb_backfill", pytest.param("btrdb_watch", marks=asset_watchers)]
 )
 @pytest.mark.usefixtures("connection")
-def test_the_example_runs_and_finds_what_it_expects(name: str, airflow_db: Path) -> None:
+def test_the_example_runs_and_finds_what_it_expects(name: str, airflow_db: Path, tmp_path: Path) -> None:
     environment = {
         **os.environ,
+        "TMPDIR": str(tmp_path),
         "AIRFLOW_HOME": str(airflow_db),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__DAGS_FOLDER": str(EXAMPLES),

@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import threading
@@ -293,13 +292,8 @@ def test_the_button_test_tells_what_answers(connection: str) -> None:
     )
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def test_the_button_test_tells_what_is_wrong(monkeypatch: pytest.MonkeyPatch, server: Any) -> None:
+@pytest.mark.usefixtures("patient")
+def test_the_button_test_tells_what_is_wrong(monkeypatch: pytest.MonkeyPatch, server: Any, closed_port: int) -> None:
     host, port = server.endpoint.split(":")
 
     def tried(**fields: Any) -> str:
@@ -308,8 +302,7 @@ def test_the_button_test_tells_what_is_wrong(monkeypatch: pytest.MonkeyPatch, se
         assert "Traceback" not in message
         return message
 
-    wrong_port = free_port()
-    assert f"127.0.0.1:{wrong_port} refuses the connection" in tried(host=host, port=wrong_port)
+    assert f"127.0.0.1:{closed_port} refuses the connection" in tried(host=host, port=closed_port)
     assert "the API key was refused: invalid api key" in tried(host=host, port=int(port), password="wrong-key")
     assert "wants an API key" in tried(host=host, port=int(port))
     assert "no TLS is spoken there" in tried(host=host, port=int(port), password="k", extra={"tls": "on"})
@@ -327,8 +320,8 @@ def test_all_waits_of_the_button_test_are_within_ten_seconds(connection: str, se
     assert all(seconds is not None and seconds < 10 for seconds in left)
 
 
-def test_a_server_that_is_away_is_worth_a_retry(monkeypatch: pytest.MonkeyPatch) -> None:
-    hook = define(monkeypatch, host="127.0.0.1", port=free_port(), extra={"retry_total": 0})
+def test_a_server_that_is_away_is_worth_a_retry(monkeypatch: pytest.MonkeyPatch, closed_port: int) -> None:
+    hook = define(monkeypatch, host="127.0.0.1", port=closed_port, extra={"retry_total": 0})
     with pytest.raises(BTrDBTransientException, match="cannot reach BTrDB"):
         hook.info()
 

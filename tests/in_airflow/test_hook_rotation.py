@@ -8,7 +8,7 @@ import itertools
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -21,9 +21,12 @@ from airflow_provider_btrdb.client import BTrDB, connect, errors
 from airflow_provider_btrdb.hooks.btrdb import BTrDBHook
 from airflow_provider_btrdb.testing import RunningServer, devserver
 from airflow_provider_btrdb.testing.faults import Delay
+from airflow_provider_btrdb.triggers.poller import poller_for
 from airflow_provider_btrdb.triggers.streams import StreamExistsTrigger
 
 WAITING = 100
+INTERVAL = 0.3
+"""Seconds between the questions of the triggers."""
 
 
 @pytest.fixture(scope="module")
@@ -159,17 +162,16 @@ def waiting_for(stream: str, seconds: float = 120) -> StreamExistsTrigger:
         annotations=None,
         min_count=1,
         btrdb_conn_id="btrdb_default",
-        poll_interval=0.3,
+        poll_interval=INTERVAL,
         require_visible_prefix=None,
         end_time=time.time() + seconds,
     )
 
 
-async def at_work(server: RunningServer, calls: int) -> None:
-    """Until so many more questions have arrived; one asks for all triggers of a connection and interval."""
-    wanted = server.calls.count("SQLQuery") + calls
-    while server.calls.count("SQLQuery") < wanted:
-        await asyncio.sleep(0.02)
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(100):
+        while not condition():
+            await asyncio.sleep(0.02)
 
 
 def arranged(server: RunningServer, key: str) -> BTrDB:
@@ -179,18 +181,22 @@ def arranged(server: RunningServer, key: str) -> BTrDB:
 def test_keys_change_under_a_hundred_waiting_triggers(server: RunningServer) -> None:
     """Twice, with calls in flight each time; then the streams appear, and every trigger fires."""
     names = [str(uuid4()) for _ in range(WAITING)]
-
     before = channels()
+    server.calls.clear()
 
     async def scenario() -> tuple[list[dict[str, Any]], int]:
         waiting = [asyncio.create_task(first_event(waiting_for(f"rotation/{name}"))) for name in names]
+        poller, shared = poller_for("btrdb_default", INTERVAL), await BTrDBHook().get_async_client()
         with server.faults.inject("SQLQuery", Delay(0.05), last=10**6):
-            await at_work(server, 1)
+            await until(lambda: server.calls.count("SQLQuery"))
             for number in (2, 3):
+                await until(lambda: poller._rounds)
                 # Nothing else runs on this loop between the two, so that no trigger sees one without the other.
                 server.change_keys(api_key=f"key-{number}")
                 say(server, f"key-{number}")
-                await at_work(server, 3)
+                await until(lambda key=f"key-{number}": shared.config.api_key == key)
+                # A call goes on with one newer key, not with two, so those that had the old one must be over.
+                await asyncio.gather(*poller._rounds)
             more = len(channels(but=before))
         with arranged(server, "key-3") as db:
             await asyncio.to_thread(db.create_many, [{"collection": "rotation", "name": name} for name in names])

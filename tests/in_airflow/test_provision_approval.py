@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from airflow_provider_btrdb.testing import devserver
 DAGS = Path(__file__).parents[2] / "example_dags"
 PREFIX = "provision/ieee118/"
 STREAMS = 1534
-RUNS = "/api/v2/dags/provision_ieee118/dagRuns"
+DAG = "provision_ieee118"
 
 pytestmark = [
     pytest.mark.slow,
@@ -65,8 +64,7 @@ def running(catalogue: tuple[str, BTrDB], tmp_path_factory: pytest.TempPathFacto
 
 def answered(running: Standalone, option: str) -> tuple[str, dict[str, str], str]:
     """A run that somebody answers like this: its end, how its tasks ended, and what was asked."""
-    start = running.wait_for("a run", lambda: running.api("POST", RUNS, {"logical_date": None}))
-    run = f"{RUNS}/{start['dag_run_id']}"
+    name, run = running.start_run(DAG)
 
     def asked() -> Any:
         """An answer that came before the task waits for it would be no test of the waiting."""
@@ -77,14 +75,8 @@ def answered(running: Standalone, option: str) -> tuple[str, dict[str, str], str
         state = running.api("GET", run)["state"]
         return state if state in ("success", "failed") else None
 
-    def paused() -> bool:
-        """Whether the scheduler knows. Airflow fails a task that goes on before it has seen that it paused."""
-        key = f"TaskInstanceKey(dag_id='provision_ieee118', task_id='approve', run_id='{start['dag_run_id']}'"
-        return f"Received executor event with state success for task instance {key}" in running.log.read_text()
-
     (question,) = running.wait_for("the question", asked)
-    running.wait_for("the scheduler to know", paused)
-    time.sleep(1)  # the event is told before it is dealt with
+    running.wait_until_known(DAG, name, "approve")
     answer = {"chosen_options": [option], "params_input": {}}
     running.api("PATCH", f"{run}/taskInstances/approve/-1/hitlDetails", answer)
     end = running.wait_for("the run to end", ended)

@@ -54,6 +54,8 @@ def environment(airflow_db: Path, connection: str, tmp_path: Path) -> dict[str, 
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        # Two processes write to it, and one that stalls must not be too much for the patience of the other.
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{airflow_db / 'airflow.db'}?timeout=300",
         "BTRDB_PLANS": str(tmp_path / "plans"),
     }
 

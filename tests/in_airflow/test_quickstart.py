@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -79,42 +79,49 @@ def contents(state: Path) -> dict[str, Any]:
         }
 
 
-def devserver_pid(demo_pid: int) -> int:
-    children = Path(f"/proc/{demo_pid}/task/{demo_pid}/children").read_text().split()
-    (pid,) = [int(pid) for pid in children if b"btrdb-devserver" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-    return pid
+def kill_devserver(demo_pid: int) -> None:
+    """Unless it is gone already."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        for pid in Path(f"/proc/{demo_pid}/task/{demo_pid}/children").read_text().split():
+            if b"btrdb-devserver" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                os.kill(int(pid), signal.SIGKILL)
 
 
 def wait_for(what: str, log: Path, process: subprocess.Popen[str]) -> None:
-    for _ in range(2000):
-        if log.exists() and what in log.read_text(errors="replace"):
-            return
+    while not (log.exists() and what in log.read_text(errors="replace")):
         assert process.poll() is None, f"the demo ended before {what!r} was in its log"
         time.sleep(0.1)
-    raise AssertionError(f"{what!r} never came")
 
 
-@pytest.mark.timeout(900)  # three runs of the demo
+def killed_half_way(state: Path) -> bool:
+    """Whether the server was; a machine that stalls may let the demo come further first."""
+    with started(state) as process:
+        wait_for("task_id=load_weather", state / "airflow.log", process)
+        kill_devserver(process.pid)
+        output, _ = process.communicate(timeout=280)
+    print(output)
+    half_way = "the development server ended in the middle; run the demo again to go on" in output
+    assert (process.returncode, "Traceback" in output) == (1, False) or not half_way, output
+    return half_way
+
+
+@pytest.mark.timeout(1500)  # three runs of the demo, or more
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc to find the server of the demo")
 def test_killed_half_way_then_run_again_and_again(tmp_path: Path) -> None:
-    with started(tmp_path) as process:
-        wait_for("task_id=load_weather", tmp_path / "airflow.log", process)
-        os.kill(devserver_pid(process.pid), signal.SIGKILL)
-        output = ended(process, 1)
-    assert "the development server ended in the middle; run the demo again to go on" in output
-
-    first = numbers(demo(tmp_path))
+    state = next((state for state in map(tmp_path.joinpath, "abc") if killed_half_way(state)), None)
+    assert state is not None, "the demo says something else, or was over whenever its server was to be killed"
+    first = numbers(demo(state))
     assert (first["created"] + first["streams there"], first["streams there"]) == (STREAMS, STREAMS)
     assert first["loaded"] + first["points there"] == POINTS
     assert first["findings"] == 13
-    held = contents(tmp_path)
+    held = contents(state)
     assert len(held) == STREAMS
 
-    second = numbers(demo(tmp_path))
+    second = numbers(demo(state))
     assert second == {
         "created": 0, "streams there": STREAMS, "loaded": 0, "points there": POINTS, "findings": 13,
     }  # fmt: skip
-    assert contents(tmp_path) == held
+    assert contents(state) == held
 
 
 def test_other_input_gives_other_numbers_and_the_key_is_nowhere(tmp_path: Path) -> None:

@@ -20,6 +20,8 @@ from airflow_provider_btrdb.triggers.poller import poller_for
 from airflow_provider_btrdb.triggers.streams import StreamExistsTrigger, StreamFreshnessTrigger, StreamVersionTrigger
 
 MANY = 5_000
+INTERVAL = 0.5
+"""Seconds between the rounds, where a test does not say otherwise."""
 NOTHING = {
     "streams": [], "collection": None, "tags": None, "annotations": None, "min_count": 1,
     "require_visible_prefix": None,
@@ -45,7 +47,7 @@ def own_db(own_server: Any) -> Iterator[BTrDB]:
 
 def trigger(cls: Any, **arguments: Any) -> Any:
     """As the triggerer makes it: serialized, imported, constructed, all through JSON."""
-    given = {"btrdb_conn_id": "btrdb_default", "poll_interval": 0.5, "end_time": time.time() + 200, **arguments}
+    given = {"btrdb_conn_id": "btrdb_default", "poll_interval": INTERVAL, "end_time": time.time() + 200, **arguments}
     if cls is StreamExistsTrigger:
         given = {**NOTHING, **given}
     path, kwargs = cls(**given).serialize()
@@ -64,17 +66,24 @@ async def until(condition: Any) -> None:
             await asyncio.sleep(0.02)
 
 
+def rounds(started: float) -> int:
+    """As many as there can have been since then; called after the calls were counted."""
+    return 1 + int((time.monotonic() - started) / INTERVAL)
+
+
 def test_thousands_that_wait_for_names_cost_one_call_per_interval(own_server: Any, own_db: BTrDB) -> None:
     rows = [{"collection": f"c/{number % 50}", "name": f"s{number}"} for number in range(MANY)]
 
     async def main() -> list[Any]:
         waiting = [trigger(StreamExistsTrigger, streams=[f"{row['collection']}/{row['name']}"]) for row in rows]
+        started = time.monotonic()
         tasks = [asyncio.create_task(event(one)) for one in waiting]
         await until(lambda: own_server.calls.count("SQLQuery") >= 3)
-        counts = own_server.calls.counts()
-        # Those who join first may be so few in their first round that they are looked up one by one.
+        counts, most = own_server.calls.counts(), rounds(started)
+        assert counts["SQLQuery"] <= most
+        # While the others wait for a slow answer, those who joined first may be so few that each is looked up.
+        assert counts["LookupStreams"] <= ALONE * most
         assert counts.keys() <= {"SQLQuery", "LookupStreams"}
-        assert counts["LookupStreams"] <= 2 * ALONE
         assert not any(task.done() for task in tasks)
         await asyncio.to_thread(own_db.create_many, rows)
         return await asyncio.gather(*tasks)
@@ -97,18 +106,18 @@ def test_all_kinds_of_existence_stay_within_ten_calls(own_server: Any, own_db: B
         started = time.monotonic()
         tasks = [asyncio.create_task(event(trigger(StreamExistsTrigger, **kind))) for kind in kinds()]
         await until(lambda: own_server.calls.count("ListCollections") >= 4)
-        counts, intervals = own_server.calls.counts(), 1 + int((time.monotonic() - started) / 0.5)
+        counts, most = own_server.calls.counts(), rounds(started)
         for task in tasks:
             assert not task.done()
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        return counts, intervals
+        return counts, most
 
     own_db.create_many([{"collection": f"c/{number}", "name": "x"} for number in range(7)])
     own_server.calls.clear()
-    counts, intervals = asyncio.run(main())
+    counts, most = asyncio.run(main())
     assert len(counts) > 1
-    assert sum(counts.values()) <= 10 * intervals
+    assert sum(counts.values()) <= 10 * most
 
 
 def test_versions_and_freshness_cost_one_call_per_stream(own_server: Any, own_db: BTrDB) -> None:
@@ -122,15 +131,14 @@ def test_versions_and_freshness_cost_one_call_per_stream(own_server: Any, own_db
         started = time.monotonic()
         tasks = [asyncio.create_task(event(one)) for one in [*versions, *fresh]]
         await until(lambda: own_server.calls.count("Nearest") >= 300)
-        counts = own_server.calls.counts()
-        intervals = 1 + int((time.monotonic() - started) / 0.5)
+        counts, most = own_server.calls.counts(), rounds(started)
         now = time.time_ns()
         points = [(uuid, [(now, 1.0)]) for uuid in streams]
         await asyncio.to_thread(own_db.insert_many, points)
         events = await asyncio.gather(*tasks)
         assert counts.keys() == {"StreamInfo", "Nearest"}
         # One call for each of the 100 streams per interval, not one for each of the 2,500 triggers.
-        assert max(counts.values()) <= 100 * intervals
+        assert max(counts.values()) <= 100 * most
         return events
 
     own_server.calls.clear()
@@ -154,23 +162,28 @@ def test_never_more_than_64_calls_in_flight(own_server: Any, own_db: BTrDB) -> N
             task.cancel()
 
     own_server.calls.clear()
-    with own_server.faults.inject("StreamInfo", Delay(8), first=1, last=1000):
+    with own_server.faults.inject("StreamInfo", Delay(3600), first=1, last=1000):
         asyncio.run(main())
 
 
 def test_a_slow_answer_does_not_hold_up_the_others(own_server: Any, own_db: BTrDB) -> None:
     slow, quick = (own_db.create(uuid4(), "c", {"name": name}) for name in "xy")
 
-    async def main() -> None:
+    async def main() -> bool:
         waiting = asyncio.create_task(event(trigger(StreamVersionTrigger, uuid=str(slow.uuid), version=9)))
         await until(lambda: own_server.calls.count("StreamInfo") == 1)
         answered = await event(trigger(StreamVersionTrigger, uuid=str(quick.uuid), version=9))
-        assert (answered["status"], waiting.done()) == ("success", False)
-        assert (await waiting)["status"] == "success"
+        before = not waiting.done()
+        assert answered["status"] == (await waiting)["status"] == "success"
+        return before
 
-    own_server.calls.clear()
-    with own_server.faults.inject("StreamInfo", Delay(8)):
-        asyncio.run(main())
+    def quick_is_first(seconds: float) -> bool:
+        own_server.calls.clear()
+        with own_server.faults.inject("StreamInfo", Delay(seconds)):
+            return asyncio.run(main())
+
+    # A machine that stalls may be late for the first of them.
+    assert any(quick_is_first(seconds) for seconds in (3, 12, 25))
 
 
 def test_who_fails_does_not_disturb_the_others(own_server: Any, own_db: BTrDB) -> None:
@@ -193,16 +206,19 @@ def test_who_fails_does_not_disturb_the_others(own_server: Any, own_db: BTrDB) -
 def test_the_first_look_comes_after_an_interval_and_the_last_one_at_the_end(own_server: Any) -> None:
     """The sensor has just looked; and a timeout shorter than the interval does not mean that nobody looks again."""
 
-    async def main() -> Any:
+    async def main(seconds: float) -> Any:
         long = asyncio.create_task(event(trigger(StreamExistsTrigger, streams=["a/b"], poll_interval=1000)))
-        short = trigger(StreamExistsTrigger, streams=["a/c"], poll_interval=1000, end_time=time.time() + 2)
+        short = trigger(StreamExistsTrigger, streams=["a/c"], poll_interval=1000, end_time=time.time() + seconds)
         payload = await event(short)
         assert not long.done()
         long.cancel()
         return payload
 
     own_server.calls.clear()
-    assert asyncio.run(main())["status"] == "timeout"
+    for seconds in (1, 5, 25):
+        assert asyncio.run(main(seconds))["status"] == "timeout"
+        if own_server.calls.counts():  # else the machine stalled, and the end was past before the trigger began
+            break
     assert own_server.calls.counts() == {"LookupStreams": 1}
 
 
@@ -243,7 +259,7 @@ def test_a_trigger_that_is_cancelled_while_its_answer_comes_ends(own_server: Any
         _, _, (questions, future) = poller._waiting[0]
         future.set_result(dict.fromkeys(questions, False))
         task.cancel()
-        await asyncio.wait([task], timeout=5)
+        await asyncio.wait([task], timeout=100)
         return task.cancelled()
 
     assert asyncio.run(main())
@@ -254,14 +270,17 @@ def test_one_loop_has_one_channel(own_server: Any) -> None:
         from airflow_provider_btrdb.hooks.btrdb import BTrDBHook
 
         clients = {id(await BTrDBHook().get_async_client()) for _ in range(10)}
+        started = time.monotonic()
         tasks = [asyncio.create_task(event(trigger(StreamExistsTrigger, streams=["a/b"]))) for _ in range(100)]
         await until(lambda: own_server.calls.count("LookupStreams") >= 2)
+        await asyncio.sleep(INTERVAL)
+        calls, most = own_server.calls.count("LookupStreams"), rounds(started)
+        assert calls <= most
         for task in tasks:
             task.cancel()
         return len(clients)
 
     assert asyncio.run(main()) == 1
-    assert own_server.calls.count("LookupStreams") <= 3
 
 
 def test_a_wrong_connection_is_an_event(monkeypatch: pytest.MonkeyPatch, own_server: Any) -> None:

@@ -84,7 +84,7 @@ def unreachable_with_tls(world: World) -> Any:
 
 def too_slow(world: World) -> Any:
     world.connect(request_timeout=0.2)
-    with world.server.faults.inject("Info", Delay(5)):
+    with world.server.faults.inject("Info", Delay(3600)):
         BTrDBHook().info()
 
 

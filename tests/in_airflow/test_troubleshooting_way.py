@@ -30,8 +30,10 @@ def tls_server(certificate: tuple[Path, Path]) -> Iterator[Any]:
 class Way:
     """What the cases work with."""
 
-    def __init__(self, server: Any, tls_server: Any, certificate: tuple[Path, Path], patch: Any, troubled: Any) -> None:
-        self.server, self.tls_server, self.patch = server, tls_server, patch
+    def __init__(
+        self, server: Any, tls_server: Any, certificate: tuple[Path, Path], closed_port: int, patch: Any, troubled: Any
+    ) -> None:
+        self.server, self.tls_server, self.closed_port, self.patch = server, tls_server, closed_port, patch
         self.certificate, self.key = map(str, certificate)
         self._connect = troubled.connect
 
@@ -40,10 +42,13 @@ class Way:
         self._connect(endpoint, **fields)
         return BTrDBConnectionCheckOperator(task_id="t").execute({})
 
-    def check_briefly(self, endpoint: str | None = None, **fields: Any) -> Any:
-        """The same, not waiting as long for what never comes."""
+    def check_briefly(self, step: str, endpoint: str | None = None, **fields: Any) -> Any:
+        """The same, not waiting as long for what never comes at this step; longer if it was not come to in time."""
         self._connect(endpoint, **fields)
-        found = BTrDBHook().diagnose(0.5)
+        for seconds in (0.5, 3, 20):
+            found = BTrDBHook().diagnose(seconds)
+            if found.steps[-1].name == step:
+                break
         if not found.ok:
             raise failure(found.sentence, retryable=found.retryable)
 
@@ -55,15 +60,15 @@ class Way:
 
 @pytest.fixture
 def way(
-    server: Any, tls_server: Any, certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, troubled: Any
+    server: Any,
+    tls_server: Any,
+    certificate: tuple[Path, Path],
+    closed_port: int,
+    patient: None,
+    monkeypatch: pytest.MonkeyPatch,
+    troubled: Any,
 ) -> Way:
-    return Way(server, tls_server, certificate, monkeypatch, troubled)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return Way(server, tls_server, certificate, closed_port, monkeypatch, troubled)
 
 
 @contextlib.contextmanager
@@ -86,9 +91,9 @@ def listener(answer: bytes | None) -> Iterator[str]:
 
 def silent_dns(way: Way) -> Any:
     asked = threading.Event()
-    way.patch.setattr(socket, "getaddrinfo", lambda *_, **__: asked.wait(20))
+    way.patch.setattr(socket, "getaddrinfo", lambda *_, **__: asked.wait(100))
     try:
-        way.check_briefly(**ANYWHERE, proxy="off")
+        way.check_briefly("name", **ANYWHERE, proxy="off")
     finally:
         asked.set()
 
@@ -100,7 +105,7 @@ def dropped_packets(way: Way) -> Any:
             guest = queue.enter_context(socket.socket())
             guest.setblocking(False)
             guest.connect_ex(door.getsockname())
-        way.check_briefly(f"127.0.0.1:{door.getsockname()[1]}")
+        way.check_briefly("port", f"127.0.0.1:{door.getsockname()[1]}")
 
 
 def refusing_proxy(way: Way) -> Any:
@@ -110,7 +115,7 @@ def refusing_proxy(way: Way) -> Any:
 
 def silent_tls(way: Way) -> Any:
     with listener(None) as endpoint:
-        way.check_briefly(endpoint, tls="on")
+        way.check_briefly("TLS", endpoint, tls="on")
 
 
 def another_program(way: Way) -> Any:
@@ -141,10 +146,10 @@ A = "Airflow connection '…': "
 CASES: dict[str, Callable[[Way], Any]] = {
     "DNS does not know the host '…' (…)": lambda way: way.check(host="no-such-host.invalid", proxy="off"),
     "DNS does not answer for '…' in time": silent_dns,
-    "… refuses the connection: nothing listens there": lambda way: way.check(port=free_port()),
+    "… refuses the connection: nothing listens there": lambda way: way.check(port=way.closed_port),
     "… does not answer in time: a firewall may be in between, or the address is wrong": dropped_packets,
     "the proxy … (from …): … refuses the connection: nothing listens there": lambda way: way.check(
-        **ANYWHERE, proxy=f"http://127.0.0.1:{free_port()}"
+        **ANYWHERE, proxy=f"http://127.0.0.1:{way.closed_port}"
     ),
     "the proxy … (from …) refuses to connect to …: HTTP/1.1 407 …": refusing_proxy,
     "…: the server's certificate, issued by '…', is refused: self-signed certificate…": lambda way: way.check(

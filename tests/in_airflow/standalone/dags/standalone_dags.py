@@ -11,8 +11,7 @@ RACERS = 20
 ROWS = [{"collection": "raced", "name": f"s{number}", "unit": "volts"} for number in range(50)]
 
 with DAG("waits", schedule=None):
-    # A trigger that fires within a few seconds races the scheduler, which takes the task's deferral for its end.
-    StreamExistsSensor(task_id="wait", stream="late/comer", deferrable=True, poke_interval=20, timeout=600)
+    StreamExistsSensor(task_id="wait", stream="late/comer", deferrable=True, poke_interval=5, timeout=600)
 
 with DAG("races", schedule=None, max_active_tasks=RACERS):
     CreateStreamOperator.partial(task_id="create").expand(streams=[ROWS] * RACERS)
