@@ -80,13 +80,17 @@ def compare(
 
 
 def _doomed(spec: Spec, strangers: Iterable[StoredStream]) -> list[StoredStream]:
-    """A stream without a name is none of them: no specification could keep it."""
+    """A stream without a name is none of them: no specification could keep it. Nor is one with the uuid that a row
+    would get: it is perhaps the row's own, renamed by somebody, and a uuid that is gone never comes back.
+    """
     kept = {row.collection for row in spec.streams if row.prevent_destroy}
-    return [
+    doomed = [
         stream
         for stream in strangers
         if stream.name and stream.collection.startswith(spec.prefixes) and stream.collection not in kept
     ]
+    derived = {row.new_uuid(spec.namespace).bytes for row in spec.streams if row.uuid is None} if doomed else set()
+    return [stream for stream in doomed if stream.uuid not in derived]
 
 
 class _Found:

@@ -163,6 +163,23 @@ def test_unmanaged_streams_go_only_with_prune_and_below_the_prefixes() -> None:
         planned(rows, *there, prune=True)
 
 
+def test_a_stream_that_a_row_may_have_made_is_not_pruned() -> None:
+    """Somebody renamed it. Its uuid could never come back, so the advice to take it back would be void."""
+    rows = [row(), {"collection": "c2", "name": "m"}, row(name="newer", generation=1)]
+    there = [
+        stored(name="renamed", uuid=derived_uuid("c", "n")),
+        stored(name="old", uuid=derived_uuid("c", "newer")),
+        stored("c2", "m"),
+    ]
+    plan = planned(rows, *there, prefixes=("c",), prune=True)
+    assert [(change.kind, change.name) for change in plan.changes] == [
+        ("taken", "n"), ("create", "newer"), ("destroy", "old"),
+    ]  # fmt: skip
+    assert [one.name for one in plan.unmanaged_first] == ["renamed"]
+    parts = [planned(rows, *there, prefixes=("c",), prune=True, shard=(k, 3)) for k in range(3)]
+    assert [part.counts["destroy"] for part in parts].count(0) == 2
+
+
 def test_shards_share_the_work_and_know_of_each_other() -> None:
     """A stream that one shard moves is no stranger to the shard where it was."""
     rows = [{"collection": f"c{n}", "name": "n", "moved_from": f"c-old{n}/n"} for n in range(20)]
