@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from graphlib import CycleError, TopologicalSorter
 
+from airflow_provider_btrdb.protocol import TAG_KEYS
 from airflow_provider_btrdb.provision.plans import ACTIONS, Change
 from airflow_provider_btrdb.provision.specs import Path
 
@@ -44,23 +45,34 @@ def circles(changes: Iterable[Change]) -> set[int]:
 
 
 def _blockers(changes: Sequence[Change]) -> dict[int, list[Change]]:
+    taking = [change for change in changes if change.kind in ("create", "move")]
+    taken = {(change.collection, change.name) for change in taking}
     leaving: dict[Path, list[Change]] = defaultdict(list)
     for change in changes:
         place = _left_by(change)
-        if place is not None:
+        if place in taken:
             leaving[place].append(change)
     found: dict[int, list[Change]] = {}
-    for change in changes if leaving else ():
-        if change.kind in ("create", "move"):
-            before = leaving.get((change.collection, change.name))
-            if before:
-                found[id(change)] = before
+    for change in taking if leaving else ():
+        before = [one for one in leaving.get((change.collection, change.name), ()) if _in_the_way(one, change)]
+        if before:
+            found[id(change)] = before
     return found
 
 
+def _in_the_way(leaving: Change, taking: Change) -> bool:
+    """Two streams of one name may be there as long as a tag differs, so an update stands only in the way of a stream
+    that is created with the tags that it replaces."""
+    if leaving.kind != "update":
+        return True
+    replaced = [one for one in leaving.differences if one.field in TAG_KEYS]
+    tags = {one.field: one.new for one in taking.differences}
+    return taking.kind == "create" and bool(replaced) and all(tags.get(one.field, "") == one.old for one in replaced)
+
+
 def _left_by(change: Change) -> Path | None:
-    """The place that is free once the change is made."""
-    if change.kind == "destroy":
+    """The place that is free once the change is made, or has other tags."""
+    if change.kind in ("destroy", "update"):
         return change.collection, change.name
     if change.kind != "move":
         return None

@@ -17,7 +17,7 @@ from airflow_provider_btrdb.client.identity import derived_uuid
 from airflow_provider_btrdb.protocol import Code
 from airflow_provider_btrdb.provision import Plan, apply_plan, make_plan, spec_from_rows
 from airflow_provider_btrdb.testing import RunningServer
-from airflow_provider_btrdb.testing.faults import Answer, CutAfter, Fault, LoseReply, Refuse
+from airflow_provider_btrdb.testing.faults import Answer, CutAfter, Delay, Fault, LoseReply, Refuse
 
 pytestmark = pytest.mark.anyio
 

@@ -247,6 +247,21 @@ def test_who_takes_a_place_comes_after_who_leaves_it() -> None:
     ]  # fmt: skip
 
 
+def test_a_new_stream_waits_for_the_tags_that_it_gets_and_for_no_others() -> None:
+    rows = [row(unit="V"), row(unit="A", uuid=UUID_), row(unit="kV", uuid=UUID(int=7)), row(unit="V", name="m")]
+    notes = row(annotations={"k": "x"}, uuid=UUID(int=8))
+    plan = planned(
+        [*rows, notes],
+        stored(unit="V", uuid=UUID_),
+        stored(unit="mV", uuid=UUID(int=7)),
+        stored(unit="W", uuid=UUID(int=8)),
+    )
+    (new,) = [change for change in plan.changes if change.kind == "create" and change.name == "n"]
+    order, blockers = ordered(plan.changes)
+    assert {key: [one.uuid for one in others] for key, others in blockers.items()} == {id(new): [UUID_]}
+    assert len(order) == 5
+
+
 def test_what_goes_round_in_a_circle_is_told_and_with_it_what_waits_for_it() -> None:
     one, two, three = (UUID(int=n) for n in (1, 2, 3))
     rows = [row(name="b", uuid=one), row(name="a", uuid=two), row(name="c")]
