@@ -16,6 +16,7 @@ from airflow_provider_btrdb.cli.running import (
     add_cap_argument,
     carry_out,
     check_writable,
+    complain,
     connected,
     print_text,
     progress_bar,
@@ -86,7 +87,7 @@ def _apply(given: argparse.Namespace) -> int:
                 file.write(json.dumps(result.as_row(), ensure_ascii=False) + "\n")
     error = applied.error()
     if error is not None:
-        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        complain(PROGRAM, error)
     return EMPTY if error is None else FAULT
 
 
@@ -102,7 +103,7 @@ def _import(given: argparse.Namespace) -> int:
     with connected(given) as db:
         spec = db.run(import_spec(given.prefixes, namespace=given.namespace or DEFAULT_NAMESPACE))
     if spec.unnamed:
-        print(f"{PROGRAM}: {spec.unnamed} streams have no name and are left out", file=sys.stderr)
+        complain(PROGRAM, f"{spec.unnamed} streams have no name and are left out")
     if not spec.streams:
         raise InputError(f"there is no stream that this key may see below {' or '.join(map(repr, given.prefixes))}")
     text = print_spec(spec, kind)

@@ -209,6 +209,13 @@ def test_every_fault_of_a_file_and_no_call(run: Any, server: RunningServer, plac
     assert server.calls.records() == []
 
 
+def test_no_terminal_obeys_what_a_file_says(run: Any) -> None:
+    Path("plan.json").write_text('{"changes":[],"unchanged":0,"\\u001b[2J":1}')
+    for arguments in (("apply", "plan.json"), ("plan", "\x1b[2J.csv"), ("apply", "\x1b[2J")):
+        status, out, err = run(*arguments)
+        assert (status, out, "\\x1b[2J" in err, "\x1b" in err) == (1, "", True, False)
+
+
 def test_the_command_loads_no_airflow(server: RunningServer, tmp_path: Path) -> None:
     """And shows a bar on no pipe."""
     spec = tmp_path / "s.csv"
