@@ -287,6 +287,11 @@ def test_a_scope_lists_nothing_twice() -> None:
     few = [f"b/{n}" for n in range(FEW)]
     assert scope.narrowed(few) == Scope((), tuple(sorted(few)))
     assert scope.narrowed([*few, "b/more", "c"]) == Scope(("b/",), ("c",))
+    many = [f"{place}/{n}" for place in ("b-", "b", "b0", "c") for n in range(FEW + 1)]
+    assert Scope.of(["b/", "b", "c/", "\u00e9"], ()).narrowed(many) == Scope(("b", "c/"), ())
+    assert Scope.of(["b-", "b/"], ()).narrowed(many) == Scope(
+        ("b-", "b/"), tuple(sorted(name for name in many if name.startswith(("b0", "c"))))
+    )
 
 
 # ---------------------------------------------------------------- the file and the lines
