@@ -119,9 +119,8 @@ class MakesPlans(TellsLineage):
         """Raises InputError, or AirflowFailException where there is no such file."""
         from airflow_provider_btrdb.provision import format_of, parse_spec, spec_from_rows
 
-        prefixes = [self.prefixes] if isinstance(self.prefixes, str) else list(self.prefixes or ())
         common: dict[str, Any] = {
-            "prefixes": prefixes,
+            "prefixes": () if self.prefixes is None else self.prefixes,
             "defaults": self.defaults,
             "namespace": _namespace(self.namespace),
         }

@@ -18,7 +18,7 @@ from airflow_provider_btrdb.documents.files import Document, read_json, read_yam
 from airflow_provider_btrdb.documents.problems import as_written, problems
 from airflow_provider_btrdb.provision import entries
 from airflow_provider_btrdb.provision.entries import ENTRIES, FOR_EACH, Defaults, Entry, Top
-from airflow_provider_btrdb.provision.specs import Spec, SpecError, WantedStream
+from airflow_provider_btrdb.provision.specs import Spec, SpecError, WantedStream, listed
 from airflow_provider_btrdb.provision.tables import read_csv
 from airflow_provider_btrdb.provision.templates import Renderer, TemplateFault, ValueFault, combinations
 from airflow_provider_btrdb.provision.together import clashes
@@ -64,7 +64,7 @@ def parse_spec(
     *,
     source: str = "spec",
     params: Mapping[str, Any] | None = None,
-    prefixes: Iterable[str] = (),
+    prefixes: str | Iterable[str] = (),
     defaults: Mapping[str, Any] | None = None,
     namespace: UUID | None = None,
 ) -> Spec:
@@ -75,16 +75,19 @@ def parse_spec(
     """
     if kind == "csv":
         rows = _Rows(source, "line")
-        return rows.spec(read_csv(text, source, rows.faults), defaults or {}, prefixes, namespace)
-    document = _document(text, kind, source)
-    return _File(document, params or {}).spec(defaults or {}, prefixes, namespace)
+        return rows.spec(read_csv(text, source, rows.faults), defaults or {}, listed(prefixes), namespace)
+    try:
+        document = _document(text, kind, source)
+        return _File(document, params or {}).spec(defaults or {}, listed(prefixes), namespace)
+    except RecursionError:  # JSON's parser goes deeper than what comes after it
+        raise SpecError([Fault(source, 0, "", "nested too deeply")]) from None
 
 
 def spec_from_rows(
     rows: Iterable[Mapping[str, Any]],
     *,
     source: str = "rows",
-    prefixes: Iterable[str] = (),
+    prefixes: str | Iterable[str] = (),
     defaults: Mapping[str, Any] | None = None,
     namespace: UUID | None = None,
 ) -> Spec:
@@ -101,7 +104,7 @@ def spec_from_rows(
             else:
                 made.faults.append(Fault(source, number, "", f"is a {type(row).__name__}, not a row of columns", "row"))
 
-    return made.spec(given(), defaults or {}, prefixes, namespace)
+    return made.spec(given(), defaults or {}, listed(prefixes), namespace)
 
 
 @dataclass(slots=True)
