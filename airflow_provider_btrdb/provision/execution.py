@@ -142,7 +142,7 @@ class _Applier:
 
     async def _create(self, change: Change) -> StreamResult:
         there = _not_of_others(change, self._candidates.get((change.collection, change.name), ()))
-        if there:
+        if there and not change.explicit:
             return _found_there(change, there)
         update = update_of(change)
         tags = {**dict.fromkeys(TAG_KEYS, ""), **update.tags, "name": change.name}
