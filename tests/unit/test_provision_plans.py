@@ -117,9 +117,9 @@ def test_two_streams_of_one_name_are_never_picked_from() -> None:
 
 
 def test_a_named_uuid_is_created_as_asked_and_moved_to_its_name() -> None:
-    change = next(one for one in planned([row(uuid=UUID_), row()]).changes if not one.explicit)
-    assert (change.uuid, change.rivals) == (derived_uuid("c", "n"), (UUID_,))
-    change = only(planned([row(uuid=UUID_)], stored(), prefixes=("c",)))
+    change = next(one for one in planned([row(uuid=UUID_), row(unit="V")]).changes if not one.explicit)
+    assert (change.kind, change.uuid, change.rivals) == ("create", derived_uuid("c", "n"), (UUID_,))
+    change = only(planned([row(uuid=UUID_)], stored(unit="V"), prefixes=("c",)))
     assert (change.kind, change.uuid, change.explicit) == ("create", UUID_, True)
     change = only(planned([row(uuid=UUID_, unit="V")], stored("old", "x", UUID_)))
     assert (change.kind, change.path) == ("move", "c/n")
@@ -229,6 +229,67 @@ def test_a_stream_that_is_to_leave_is_no_reason_against_a_new_one() -> None:
     ]  # fmt: skip
 
 
+def test_an_update_waits_for_a_stream_that_is_destroyed() -> None:
+    rows = [row(uuid=UUID_, unit="V"), row(uuid=UUID(int=8), annotations={"k": "x"})]
+    there = [stored(uuid=UUID_, unit="A"), stored(uuid=UUID(int=7), unit="V"), stored(uuid=UUID(int=8), unit="kV")]
+    order, blockers = ordered(planned(rows, *there, prefixes=("c",), prune=True).changes)
+    assert [(change.kind, change.uuid.int) for change in order[-2:]] == [("destroy", 7), ("update", UUID_.int)]
+    assert [[other.uuid.int for other in blockers.get(id(change), ())] for change in order] == [[], [], [7]]
+
+
+def test_what_would_meet_a_stream_with_its_tags_is_told_by_the_plan() -> None:
+    """No server takes the same collection and tags twice, so one of the two would fail when the plan is applied."""
+    other = UUID(int=7)
+
+    def kinds(plan: Plan) -> list[tuple[str, UUID, UUID | None]]:
+        """With the stream that it would meet."""
+        met = [
+            re.fullmatch("stream (.*) is or would be there with the same tags, .*", one.detail) for one in plan.changes
+        ]
+        return [(one.kind, one.uuid, UUID(at[1]) if at else None) for one, at in zip(plan.changes, met, strict=True)]
+
+    twice = [row(uuid=UUID_, unit="V"), row(uuid=other, unit="V")]
+    assert kinds(planned(twice)) == [("taken", other, UUID_), ("taken", UUID_, other)]
+    assert planned([twice[0], row(uuid=other, unit="A")]).counts["create"] == 2
+    assert planned([twice[0], row(uuid=other, unit="V", ingress="i")]).counts["create"] == 2
+    stranger = stored(uuid=other, unit="V")
+    assert kinds(planned(twice[:1], stranger)) == [("taken", UUID_, other)]
+    assert planned(twice[:1], stranger, prefixes=("c",), prune=True).counts | {"destroy": 1, "create": 1} == (
+        planned(twice[:1], stranger, prefixes=("c",), prune=True).counts
+    )
+    # A row that leaves its tag alone keeps the one that is there; one that leaves the tags alone meets nobody.
+    assert kinds(planned([twice[0], row(uuid=other)], stranger)) == [("taken", UUID_, other)]
+    both = [stored(uuid=UUID_, unit="A"), stranger]
+    assert kinds(planned([twice[0], row(uuid=other, annotations={"k": "x"})], *both)) == [
+        ("update", other, None), ("taken", UUID_, other),
+    ]  # fmt: skip
+    there = [stranger, stored(uuid=UUID_, unit="A")]
+    assert kinds(planned([twice[0], row(name="m", moved_from="c/n")], *there, stored(uuid=UUID(int=8), unit="kV"))) == [
+        ("ambiguous", derived_uuid("c", "m"), None), ("taken", UUID_, other),
+    ]  # fmt: skip
+    moved = stored("old", "x", UUID_, unit="V")
+    assert kinds(planned([row(uuid=UUID_)], moved, stranger)) == [("taken", UUID_, other)]
+
+
+def test_who_waits_for_a_stream_that_cannot_leave_cannot_come() -> None:
+    rows = [row(name="b", uuid=UUID_), row(name="a"), row(name="z")]
+    plan = planned(rows, stored(name="a", uuid=UUID_), stored(name="b", uuid=UUID(int=7)))
+    assert [(change.kind, change.name) for change in plan.changes] == [
+        ("taken", "a"), ("taken", "b"), ("create", "z"),
+    ]  # fmt: skip
+    assert plan.changes[0].detail == "another stream has to leave this place first, and cannot"
+
+
+def test_a_stream_that_another_shard_moves_away_is_in_nobodys_way() -> None:
+    place = next(f"d{n}" for n in range(99) if shard_of(f"d{n}", 2) != shard_of("c", 2))
+    rows = [row(uuid=UUID(int=7)), row(collection=place, uuid=UUID_)]
+    parts = [planned(rows, stored(uuid=UUID_), shard=(k, 2)) for k in range(2)]
+    assert sorted(change.kind for part in parts for change in part.changes) == ["create", "move"]
+    rows = [row(uuid=UUID(int=7)), row(collection=place, moved_from="c/n")]
+    parts = [planned(rows, stored(uuid=UUID_), shard=(k, 2)) for k in range(2)]
+    assert sorted(change.kind for part in parts for change in part.changes) == ["create", "move"]
+
+
 def chain(length: int) -> Plan:
     """Streams that each take the name of the next one."""
     rows = [row(name=f"n{k + 1}", uuid=UUID(int=k + 1)) for k in range(length)]
@@ -249,18 +310,20 @@ def test_who_takes_a_place_comes_after_who_leaves_it() -> None:
 
 
 def test_a_new_stream_waits_for_the_tags_that_it_gets_and_for_no_others() -> None:
-    rows = [row(unit="V"), row(unit="A", uuid=UUID_), row(unit="kV", uuid=UUID(int=7)), row(unit="V", name="m")]
-    notes = row(annotations={"k": "x"}, uuid=UUID(int=8))
-    plan = planned(
-        [*rows, notes],
-        stored(unit="V", uuid=UUID_),
-        stored(unit="mV", uuid=UUID(int=7)),
-        stored(unit="W", uuid=UUID(int=8)),
-    )
-    (new,) = [change for change in plan.changes if change.kind == "create" and change.name == "n"]
+    seven, eight, nine = (UUID(int=number) for number in (7, 8, 9))
+    rows = [row(unit="V"), row(unit="A", uuid=UUID_), row(unit="kV", uuid=seven), row(unit="V", name="m")]
+    rows += [row(annotations={"k": "x"}, uuid=eight), row(unit="mV", uuid=nine)]
+    there = [stored(unit="V", uuid=UUID_), stored(unit="mV", uuid=seven), stored(unit="W", uuid=eight)]
+    plan = planned(rows, *there, stored(name="o", unit="V", uuid=nine))
+    kinds = {change.uuid: change.kind for change in plan.changes}
+    assert kinds == {
+        UUID_: "update", seven: "update", eight: "update", nine: "move",
+        derived_uuid("c", "n"): "create", derived_uuid("c", "m"): "create",
+    }  # fmt: skip
     order, blockers = ordered(plan.changes)
-    assert {key: [one.uuid for one in others] for key, others in blockers.items()} == {id(new): [UUID_]}
-    assert len(order) == 5
+    waiting = {one.uuid: [other.uuid for other in blockers[id(one)]] for one in order if id(one) in blockers}
+    assert waiting == {derived_uuid("c", "n"): [UUID_], nine: [seven]}
+    assert len(order) == 6
 
 
 def test_what_goes_round_in_a_circle_is_told_and_with_it_what_waits_for_it() -> None:
