@@ -185,7 +185,8 @@ class _Rows:
         base = _checked_defaults(defaults, self._told(0, "defaults"))
         streams = []
         for place, row in rows:
-            made = self._builder.stream(_merged(base, _gathered(row)), place, self._told(place))
+            tell = self._told(place)
+            made = self._builder.stream(_merged(base, _gathered(row, tell)), place, tell)
             if made is not None:
                 streams.append(made)
         return self._builder.finished(streams, prefixes, namespace)
@@ -315,21 +316,25 @@ class _File:
         """Once for each place: an entry that stands for a thousand streams has a fault once."""
         if where not in self._told:
             self._told.add(where)
-            name = ".".join(str(part) for part in (where[2:] if where[:1] == (ENTRIES,) else where))
+            inside = len(where) > 1 and where[0] == ENTRIES
+            name = ".".join(str(part) for part in (where[2:] if inside else where))
             said = as_written(message, value, self._document.written(where))
             self._faults.append(Fault(self._document.source, self._document.line(where), name, said))
 
 
-def _gathered(row: dict[str, Any]) -> dict[str, Any]:
-    """Columns `annotations.KEY` become annotations."""
+def _gathered(row: dict[str, Any], tell: Tell) -> dict[str, Any]:
+    """Columns `annotations.KEY` become annotations; one that the column `annotations` has too is a fault."""
     columns = [name for name in row if isinstance(name, str) and name.startswith(ANNOTATION)]
     if not columns:
         return row
     whole = row.get("annotations") or {}
     if not isinstance(whole, Mapping):
         return row
+    single = {name[len(ANNOTATION) :]: row[name] for name in columns}
+    for key in sorted(whole.keys() & single.keys()):
+        tell(("annotations", key), "stands in the column `annotations` too", None)
     rest = {name: value for name, value in row.items() if name not in columns}
-    rest["annotations"] = {**whole, **{name[len(ANNOTATION) :]: row[name] for name in columns}}
+    rest["annotations"] = {**whole, **single}
     return rest
 
 

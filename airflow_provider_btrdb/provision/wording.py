@@ -61,7 +61,10 @@ def value_text(value: str | None) -> str:
 
 
 def _lines(change: Change) -> Iterator[str]:
-    yield printable(f"{SIGNS.get(change.kind, '!')} {change.path} ({_what(change)})")
+    # A blank at an end, as tables often have them, would look like nothing.
+    blank = any(part != part.strip() for part in (change.collection, change.name))
+    path = repr(change.path) if blank else change.path
+    yield printable(f"{SIGNS.get(change.kind, '!')} {path} ({_what(change)})")
     for difference in change.differences:
         yield printable(f"    {difference_text(difference)}")
 

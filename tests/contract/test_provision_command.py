@@ -131,6 +131,8 @@ def test_a_problem_is_no_success(run: Any, db: BTrDB, place: str) -> None:
         (["plan", "streams.yaml"], "streams.yaml, line 3, collection: "),
         (["plan", "streams.yaml", "--shard", "3/3"], "'3/3' is not K/N with K below N"),
         (["plan", "streams.yaml", "--param", "x"], "'x' is not NAME=TEXT"),
+        (["plan", "streams.yaml", "--most", "-1"], "'-1' is no whole number, 0 or more"),
+        (["apply", "plan.json", "--max-destroy", "many"], "'many' is no whole number, 0 or more"),
         (["plan", "streams.yaml", "--namespace", "x"], "invalid"),
         (["plan", "streams.csv", "--prune"], "prune needs prefixes"),
         (["plan", "streams.csv", "--out", "nowhere/plan.json"], "nowhere/plan.json: No such file or directory"),

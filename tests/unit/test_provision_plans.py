@@ -466,6 +466,8 @@ def test_the_lines_of_a_plan() -> None:
     ]
     assert plan_text(planned([row()], stored(), stored(name="x"))) == "Plan: nothing to do, 1 unchanged, 1 unmanaged."
     assert "c\\nd\\x1b[2J/n" in plan_text(planned([row(collection="c\nd\x1b[2J")]))
+    assert plan_text(planned([row(name="n ")])).startswith("+ 'c/n ' (create, ")
+    assert plan_text(planned([row(collection="c ")])).startswith("+ 'c /n' (create, ")
 
 
 # ---------------------------------------------------------------- what a stream says of a change

@@ -319,12 +319,19 @@ def test_a_fault_of_the_defaults_is_told_where_they_stand() -> None:
         ('collection,name\n"a\nb",c\nd,\n', "csv", 4, "is missing"),
         ("collection,name,annotations\na,b,[1]\n", "csv", 2, "must be a mapping"),
         ('collection,name,annotations\na,b,"{""k"":""1"",""k"":""2""}"\n', "csv", 2, "must be a mapping"),
+        ('collection,name,annotations,annotations.k\na,b,"{""k"": ""1""}",2\n', "csv", 2, "column `annotations` too"),
         ("collection,name\na," + "b" * 200_000 + "\n", "csv", 2, "no CSV: field larger than field limit"),
     ],
 )
 def test_files_that_are_none(text: str, kind: str, line: int, said: str) -> None:
     found = faults(text, kind)
     assert [one for one in found if one[0] == line and said in one[2]], found
+
+
+def test_a_file_without_its_list_is_told_what_is_missing() -> None:
+    assert faults("prefixes: [a]\n") == [(1, "streams", "is missing")]
+    assert faults("streams:\n") == [(1, "streams", "is missing")]
+    assert faults("streams: 5\n") == [(1, "streams", "must be a list")]
 
 
 def test_what_is_nested_too_deeply_is_told() -> None:
