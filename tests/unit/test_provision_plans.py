@@ -467,6 +467,15 @@ def test_the_lines_of_a_plan() -> None:
     assert plan_text(planned([row()], stored(), stored(name="x"))) == "Plan: nothing to do, 1 unchanged, 1 unmanaged."
     assert "c\\nd\\x1b[2J/n" in plan_text(planned([row(collection="c\nd\x1b[2J")]))
     assert plan_text(planned([row(name="n ")])).startswith("+ 'c/n ' (create, ")
+    # Of a long value the part that changes.
+    wanted = row(annotations={"k": "x" * 1000 + "a" + "y" * 999, "new": "z" * 201, "short": ""})
+    there = stored(annotations={"k": "x" * 1000 + "b" + "y" * 999, "short": "x" * 1000})
+    same, rest = "x" * 20, "y" * 179
+    assert plan_text(planned([wanted], there)).splitlines()[1:-1] == [
+        f"    ~ annotations.k: ...'{same}b{rest}'... (2000 characters) -> ...'{same}a{rest}'... (2000 characters)",
+        f"    + annotations.new: '{'z' * 200}'... (201 characters)",
+        f"    ~ annotations.short: '{'x' * 200}'... (1000 characters) -> ''",
+    ]
     assert plan_text(planned([row(collection="c ")])).startswith("+ 'c /n' (create, ")
 
 
