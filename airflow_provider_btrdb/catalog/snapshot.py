@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from uuid import UUID
@@ -45,13 +47,15 @@ class Scope:
 
     def narrowed(self, collections: Iterable[str]) -> Scope:
         """What is enough to see these collections: a prefix only where many of them lie below it."""
-        prefixes, single = [], set(collections)
-        for prefix in self.prefixes:
-            below = {name for name in single if name.startswith(prefix)}
-            if len(below) > FEW:
-                prefixes.append(prefix)
-                single -= below
-        return Scope.of(prefixes, single)
+        names = set(collections)
+        below = Counter(map(self._prefix_of, names))
+        return Scope.of((prefix for prefix in self.prefixes if below[prefix] > FEW), names)
+
+    def _prefix_of(self, collection: str) -> str | None:
+        """The prefix above it. Of prefixes none of which covers another, only the last one before it can be."""
+        place = bisect_right(self.prefixes, collection)
+        prefix = self.prefixes[place - 1] if place else None
+        return prefix if prefix is not None and collection.startswith(prefix) else None
 
     def requests(self) -> list[pb.LookupStreamsParams]:
         """One LookupStreams for each prefix and each collection."""

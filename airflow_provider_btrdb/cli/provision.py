@@ -16,6 +16,7 @@ from airflow_provider_btrdb.cli.running import (
     add_cap_argument,
     carry_out,
     check_writable,
+    complain,
     connected,
     print_text,
     progress_bar,
@@ -86,7 +87,7 @@ def _apply(given: argparse.Namespace) -> int:
                 file.write(json.dumps(result.as_row(), ensure_ascii=False) + "\n")
     error = applied.error()
     if error is not None:
-        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        complain(PROGRAM, error)
     return EMPTY if error is None else FAULT
 
 
@@ -102,7 +103,7 @@ def _import(given: argparse.Namespace) -> int:
     with connected(given) as db:
         spec = db.run(import_spec(given.prefixes, namespace=given.namespace or DEFAULT_NAMESPACE))
     if spec.unnamed:
-        print(f"{PROGRAM}: {spec.unnamed} streams have no name and are left out", file=sys.stderr)
+        complain(PROGRAM, f"{spec.unnamed} streams have no name and are left out")
     if not spec.streams:
         raise InputError(f"there is no stream that this key may see below {' or '.join(map(repr, given.prefixes))}")
     text = print_spec(spec, kind)
@@ -137,7 +138,7 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument("--out", type=Path, metavar="FILE", help="write the plan as JSON, for apply")
     plan.add_argument("--html", type=Path, metavar="FILE", help="write the plan as a page")
     plan.add_argument("--json", action="store_true", help="print the plan as JSON")
-    plan.add_argument("--most", type=int, metavar="N", help="print only so many changes")
+    plan.add_argument("--most", type=_count, metavar="N", help="print only so many changes")
     plan.add_argument("--prune", action="store_true", help="plan to destroy unmanaged streams below the prefixes")
     plan.add_argument("--shard", type=shard_argument, metavar="K/N", help="part K of N, counted from 0")
     plan.add_argument(
@@ -150,7 +151,7 @@ def _parser() -> argparse.ArgumentParser:
     apply.add_argument("plan", type=Path, metavar="PLAN", help="what plan --out has written")
     apply.add_argument("--sha256", metavar="HASH", help="refuse any other plan than the one with this hash")
     apply.add_argument("--prune", action="store_true", help="let the plan destroy streams")
-    apply.add_argument("--max-destroy", type=int, default=10, metavar="N", help="how many at most (default 10)")
+    apply.add_argument("--max-destroy", type=_count, default=10, metavar="N", help="how many at most (default 10)")
     apply.add_argument("--no-verify", action="store_true", help="do not read the streams again afterwards")
     apply.add_argument("--results", type=Path, metavar="FILE", help="write one JSON line for each change")
     apply.add_argument("--json", action="store_true", help="print the counts as JSON")
@@ -173,6 +174,12 @@ def _param(text: str) -> tuple[str, str]:
     if not equals or not name.isidentifier():
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=TEXT")
     return name, value
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number, 0 or more")
+    return int(text)
 
 
 def _uuid(text: str) -> Any:

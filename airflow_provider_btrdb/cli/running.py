@@ -40,12 +40,20 @@ def carry_out(
     try:
         return command(given)
     except BTrDBError as error:
-        print(f"{program}: {error}", file=sys.stderr)
+        complain(program, error)
     except OSError as error:
-        print(f"{program}: {error.filename or 'output'}: {error.strerror}", file=sys.stderr)
+        complain(program, f"{error.filename or 'output'}: {error.strerror}")
     except KeyboardInterrupt:
-        print(f"{program}: interrupted; {interrupted}", file=sys.stderr)
+        complain(program, f"interrupted; {interrupted}")
     return FAULT
+
+
+def complain(program: str, error: object) -> None:
+    """Its lines on the error output. They quote files and servers, and a terminal obeys control characters."""
+    from airflow_provider_btrdb.catalog.streams import printable
+
+    for line in f"{program}: {error}".split("\n"):
+        print(printable(line), file=sys.stderr)
 
 
 def add_cap_argument(parser: argparse.ArgumentParser) -> None:

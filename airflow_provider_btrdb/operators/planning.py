@@ -119,9 +119,8 @@ class MakesPlans(TellsLineage):
         """Raises InputError, or AirflowFailException where there is no such file."""
         from airflow_provider_btrdb.provision import format_of, parse_spec, spec_from_rows
 
-        prefixes = [self.prefixes] if isinstance(self.prefixes, str) else list(self.prefixes or ())
         common: dict[str, Any] = {
-            "prefixes": prefixes,
+            "prefixes": () if self.prefixes is None else self.prefixes,
             "defaults": self.defaults,
             "namespace": _namespace(self.namespace),
         }
@@ -146,7 +145,8 @@ class AppliesPlans(TellsLineage):
     outlets: list[Any]
     log: Any
 
-    def _applied(self, context: Any, plan: Plan, path: str, sha256: str) -> ApplyResult:
+    def _applied(self, context: Any, plan: Plan, path: str, sha256: str, *, replans: bool = False) -> ApplyResult:
+        """`replans`: does a retry of the task make a new plan?"""
         from airflow_provider_btrdb.provision import applied_text, apply_plan
 
         if self.emit_asset:
@@ -167,7 +167,7 @@ class AppliesPlans(TellsLineage):
         results = path.removesuffix(PLAN_ENDING) + RESULTS_ENDING
         lines = [json.dumps(result.as_row(), ensure_ascii=False) + "\n" for result in applied.results]
         write_file(results, self.output_conn_id, "".join(lines).encode())
-        _raise_unless_good(applied, results)
+        _raise_unless_good(applied, results, replans)
         counts = applied.counts
         if self.emit_asset:
             there = [Written(one.uuid, one.collection) for one in applied.results if one.kind != "destroy"]
@@ -180,13 +180,14 @@ def _touched(applied: Applied, outcome: str) -> list[Touched]:
     return [Touched(uuid=result.uuid, collection=result.collection, name=result.name) for result in found]
 
 
-def _raise_unless_good(applied: Applied, results: str) -> None:
-    """Worth a retry only when every failure is; what a retry finds done it leaves alone."""
+def _raise_unless_good(applied: Applied, results: str, replans: bool) -> None:
+    """Worth a retry only when every failure is; what a retry finds done it leaves alone. A stale stream needs a new
+    plan."""
     error = applied.error()
     if error is None:
         return
     causes = [result.error for result in applied.bad] or [applied.verify_error]
-    retryable = all(cause is not None and worth_a_retry(cause) for cause in causes)
+    retryable = all(replans if cause is None else worth_a_retry(cause) for cause in causes)
     raise failure(f"{error}; every change is in {results}", retryable=retryable) from error
 
 

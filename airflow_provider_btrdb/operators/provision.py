@@ -145,7 +145,7 @@ class BTrDBApplyOperator(AppliesPlans, BaseOperator):
     :param sha256: the hash of the plan that may be applied; needed when `plan` is a path, and counts before the one in
         `plan`. (templated)
     :param prune: let the plan destroy streams; one that does fails for good otherwise, before anything is changed.
-    :param max_destroy: a plan that destroys more streams than this fails for good, before anything is changed.
+    :param max_destroy: a plan, or part of one, that destroys more streams fails for good, before anything is changed.
     :param verify: read the changed streams again; one that is not as planned fails the task.
     :param emit_asset: make an asset event for each stream of the plan that is there now (of more than 100, for each of
         their collections), through the AssetAlias among the task's outlets.
@@ -215,7 +215,8 @@ class ProvisionStreamsOperator(MakesPlans, AppliesPlans, BaseOperator):
     """Make the streams what a specification says: plan and apply in one task, without anybody looking at the plan.
 
     As `BTrDBPlanOperator` and `BTrDBApplyOperator` one after the other. A retry makes a new plan, which has what is
-    left. With `plan_only` the task is the drift report of a specification that was applied before.
+    left; so the task is retried for stale streams too. With `plan_only` the task is the drift report of a specification
+    that was applied before.
 
     :param spec: as of `BTrDBPlanOperator`. (templated)
     :param output_path: the folder or URL that gets the files, below the DAG, the run and the task. (templated)
@@ -225,7 +226,7 @@ class ProvisionStreamsOperator(MakesPlans, AppliesPlans, BaseOperator):
     :param defaults: what streams have unless the specification says otherwise. (templated)
     :param namespace: the uuid from which uuids are derived, where the specification says none. (templated)
     :param prune: destroy streams below the prefixes that the specification does not have.
-    :param max_destroy: a plan that destroys more streams than this fails for good, before anything is changed.
+    :param max_destroy: a plan, or part of one, that destroys more streams fails for good, before anything is changed.
     :param verify: read the changed streams again; one that is not as planned fails the task.
     :param shard: provision only this part: 0 is the first of `shards`. (templated)
     :param shards: how many parts there are. (templated)
@@ -287,5 +288,7 @@ class ProvisionStreamsOperator(MakesPlans, AppliesPlans, BaseOperator):
     def execute(self, context: Context) -> ProvisionResult:
         """Plan, and unless told otherwise apply."""
         plan, planned = self._planned(context)
-        applied = None if self.plan_only else self._applied(context, plan, planned["path"], planned["sha256"])
+        if self.plan_only:
+            return {"plan": planned, "applied": None}
+        applied = self._applied(context, plan, planned["path"], planned["sha256"], replans=True)
         return {"plan": planned, "applied": applied}

@@ -14,14 +14,14 @@ from airflow_provider_btrdb.catalog.streams import ANNOTATION, Sharing, StoredSt
 from airflow_provider_btrdb.client.errors import InputError
 from airflow_provider_btrdb.client.identity import uuid_of
 from airflow_provider_btrdb.protocol import TAG_KEYS
-from airflow_provider_btrdb.provision.ordering import circles
+from airflow_provider_btrdb.provision.collisions import collisions
+from airflow_provider_btrdb.provision.ordering import stuck
 from airflow_provider_btrdb.provision.plans import Change, Difference, Plan, Unmanaged
 from airflow_provider_btrdb.provision.specs import EVERY, Path, Spec, WantedStream
 
 SHOWN_UNMANAGED = 100
 SEVERAL = "{} streams have the name: say which one is meant by its uuid"
 BOTH = "there are streams at this place and where it was moved from: say which one is meant by its uuid"
-CIRCLE = "streams change places in a circle, so none can be the first: move one of them out of the way"
 
 
 def check_prune(spec: Spec) -> None:
@@ -63,10 +63,12 @@ def compare(
     strangers = [stream for stream in found.strangers if shard is None or _in_shard(stream, shard)]
     doomed = _doomed(spec, strangers) if prune else []
     changes += map(_destroy, doomed)
-    round_in_circles = circles(changes)
-    changes = [_in_circle(change) if id(change) in round_in_circles else change for change in changes]
-    changes.sort(key=lambda change: (change.collection, change.name, change.uuid.int))
     gone = {stream.uuid for stream in doomed}
+    there = (stream for stream in snapshot.values() if stream.uuid not in gone)
+    met = collisions(changes, spec, there, found.origins(spec), found.by_uuid)
+    reasons = stuck(changes, met)
+    changes = [_stuck(change, reasons[id(change)]) if id(change) in reasons else change for change in changes]
+    changes.sort(key=lambda change: (change.collection, change.name, change.uuid.int))
     staying = (stream for stream in strangers if stream.uuid not in gone)
     first = heapq.nsmallest(SHOWN_UNMANAGED, ((stream.collection, stream.name, stream.uuid) for stream in staying))
     return Plan(
@@ -80,13 +82,17 @@ def compare(
 
 
 def _doomed(spec: Spec, strangers: Iterable[StoredStream]) -> list[StoredStream]:
-    """A stream without a name is none of them: no specification could keep it."""
+    """A stream without a name is none of them: no specification could keep it. Nor is one with the uuid that a row
+    would get: it is perhaps the row's own, renamed by somebody, and a uuid that is gone never comes back.
+    """
     kept = {row.collection for row in spec.streams if row.prevent_destroy}
-    return [
+    doomed = [
         stream
         for stream in strangers
         if stream.name and stream.collection.startswith(spec.prefixes) and stream.collection not in kept
     ]
+    derived = {row.new_uuid(spec.namespace).bytes for row in spec.streams if row.uuid is None} if doomed else set()
+    return [stream for stream in doomed if stream.uuid not in derived]
 
 
 class _Found:
@@ -136,6 +142,11 @@ class _Found:
         """The streams of this collection and name, without those that a row names by uuid."""
         there = self._at.get(path) if path is not None else None
         return there if isinstance(there, list) else () if there is None else (there,)
+
+    def origins(self, spec: Spec) -> set[Path]:
+        """Where one stream is that a row takes from there; of several none is taken."""
+        places = {row.moved_from for row in spec.streams if row.moved_from is not None}
+        return {place for place in places if len(self.at(place)) == 1}
 
 
 def _change(row: WantedStream, spec: Spec, found: _Found, shared: Sharing) -> Change | None:
@@ -261,8 +272,8 @@ def _destroy(stream: StoredStream) -> Change:
     )
 
 
-def _in_circle(change: Change) -> Change:
-    return replace(change, kind="taken", differences=(), detail=CIRCLE)
+def _stuck(change: Change, detail: str) -> Change:
+    return replace(change, kind="taken", differences=(), rivals=(), detail=detail)
 
 
 def _in_shard(stream: StoredStream, shard: tuple[int, int]) -> bool:

@@ -142,7 +142,7 @@ class _Applier:
 
     async def _create(self, change: Change) -> StreamResult:
         there = _not_of_others(change, self._candidates.get((change.collection, change.name), ()))
-        if there:
+        if there and not change.explicit:
             return _found_there(change, there)
         update = update_of(change)
         tags = {**dict.fromkeys(TAG_KEYS, ""), **update.tags, "name": change.name}
@@ -172,11 +172,13 @@ class _Applier:
         return StreamResult.of(change, "created" if error.reply_lost else "unchanged")
 
     async def _tags_taken(self, change: Change, error: AmbiguousStreamError) -> StreamResult:
-        """Another stream has the collection and the tags."""
+        """By another stream, or by the very one: servers differ in whether they look at tags or at uuids first."""
         scope = Scope.of((), [change.collection])
         there = list((await read(scope, lambda stream: stream.name == change.name)(self._calls)).values())
-        mine = _not_of_others(change, there)
-        if mine and not change.explicit:
+        mine = [stream for stream in there if stream.uuid == change.uuid.bytes]
+        if not (mine or change.explicit):
+            mine = _not_of_others(change, there)
+        if mine:
             return _found_there(change, mine, lost=error.reply_lost)
         holders = shown(uuid_of(stream.uuid) for stream in there) or "one that this key may not see"
         error.message = f"{change.path} cannot be created: another stream has its collection and tags ({holders})"

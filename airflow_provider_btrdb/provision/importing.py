@@ -11,12 +11,12 @@ from airflow_provider_btrdb.catalog.streams import StoredStream
 from airflow_provider_btrdb.client._aio.calls import AsyncCalls
 from airflow_provider_btrdb.client.bulk import Work
 from airflow_provider_btrdb.client.identity import DEFAULT_NAMESPACE, derived_uuid, uuid_of
-from airflow_provider_btrdb.provision.specs import Spec, WantedStream
+from airflow_provider_btrdb.provision.specs import Spec, WantedStream, listed
 
 
-def import_spec(prefixes: Iterable[str], *, namespace: UUID = DEFAULT_NAMESPACE) -> Work[Spec]:
+def import_spec(prefixes: str | Iterable[str], *, namespace: UUID = DEFAULT_NAMESPACE) -> Work[Spec]:
     """The specification of all streams below these prefixes that the key may see: `db.run(import_spec(["grid/"]))`."""
-    wanted = list(prefixes)
+    wanted = listed(prefixes)
 
     async def work(calls: AsyncCalls) -> Spec:
         return spec_of(await read(Scope.of(wanted, ()))(calls), wanted, namespace)

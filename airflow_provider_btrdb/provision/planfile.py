@@ -9,7 +9,7 @@ from functools import cache
 from pydantic import TypeAdapter, ValidationError
 
 from airflow_provider_btrdb.catalog.shards import checked_shard
-from airflow_provider_btrdb.catalog.streams import ANNOTATION
+from airflow_provider_btrdb.catalog.streams import ANNOTATION, printable
 from airflow_provider_btrdb.client.errors import InputError
 from airflow_provider_btrdb.protocol import TAG_KEYS
 from airflow_provider_btrdb.provision.plans import PROBLEMS, Change, Plan
@@ -49,11 +49,11 @@ def load_plan(data: bytes, sha256: str | None = None) -> Plan:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
-        raise InputError(f"this is no plan: {f'{where}: ' if where else ''}{first['msg']}") from None
+        raise InputError(printable(f"this is no plan: {f'{where}: ' if where else ''}{first['msg']}")) from None
     checked_shard(plan.shard)
     for change in plan.changes:
         for wrong in _faults(change):
-            raise InputError(f"this is no plan: {change.path}: {wrong}")
+            raise InputError(printable(f"this is no plan: {change.path}: {wrong}"))
     return plan
 
 

@@ -18,7 +18,7 @@ from airflow_provider_btrdb.documents.files import Document, read_json, read_yam
 from airflow_provider_btrdb.documents.problems import as_written, problems
 from airflow_provider_btrdb.provision import entries
 from airflow_provider_btrdb.provision.entries import ENTRIES, FOR_EACH, Defaults, Entry, Top
-from airflow_provider_btrdb.provision.specs import Spec, SpecError, WantedStream
+from airflow_provider_btrdb.provision.specs import Spec, SpecError, WantedStream, listed
 from airflow_provider_btrdb.provision.tables import read_csv
 from airflow_provider_btrdb.provision.templates import Renderer, TemplateFault, ValueFault, combinations
 from airflow_provider_btrdb.provision.together import clashes
@@ -64,7 +64,7 @@ def parse_spec(
     *,
     source: str = "spec",
     params: Mapping[str, Any] | None = None,
-    prefixes: Iterable[str] = (),
+    prefixes: str | Iterable[str] = (),
     defaults: Mapping[str, Any] | None = None,
     namespace: UUID | None = None,
 ) -> Spec:
@@ -75,16 +75,19 @@ def parse_spec(
     """
     if kind == "csv":
         rows = _Rows(source, "line")
-        return rows.spec(read_csv(text, source, rows.faults), defaults or {}, prefixes, namespace)
-    document = _document(text, kind, source)
-    return _File(document, params or {}).spec(defaults or {}, prefixes, namespace)
+        return rows.spec(read_csv(text, source, rows.faults), defaults or {}, listed(prefixes), namespace)
+    try:
+        document = _document(text, kind, source)
+        return _File(document, params or {}).spec(defaults or {}, listed(prefixes), namespace)
+    except RecursionError:  # JSON's parser goes deeper than what comes after it
+        raise SpecError([Fault(source, 0, "", "nested too deeply")]) from None
 
 
 def spec_from_rows(
     rows: Iterable[Mapping[str, Any]],
     *,
     source: str = "rows",
-    prefixes: Iterable[str] = (),
+    prefixes: str | Iterable[str] = (),
     defaults: Mapping[str, Any] | None = None,
     namespace: UUID | None = None,
 ) -> Spec:
@@ -101,7 +104,7 @@ def spec_from_rows(
             else:
                 made.faults.append(Fault(source, number, "", f"is a {type(row).__name__}, not a row of columns", "row"))
 
-    return made.spec(given(), defaults or {}, prefixes, namespace)
+    return made.spec(given(), defaults or {}, listed(prefixes), namespace)
 
 
 @dataclass(slots=True)
@@ -182,7 +185,8 @@ class _Rows:
         base = _checked_defaults(defaults, self._told(0, "defaults"))
         streams = []
         for place, row in rows:
-            made = self._builder.stream(_merged(base, _gathered(row)), place, self._told(place))
+            tell = self._told(place)
+            made = self._builder.stream(_merged(base, _gathered(row, tell)), place, tell)
             if made is not None:
                 streams.append(made)
         return self._builder.finished(streams, prefixes, namespace)
@@ -312,21 +316,25 @@ class _File:
         """Once for each place: an entry that stands for a thousand streams has a fault once."""
         if where not in self._told:
             self._told.add(where)
-            name = ".".join(str(part) for part in (where[2:] if where[:1] == (ENTRIES,) else where))
+            inside = len(where) > 1 and where[0] == ENTRIES
+            name = ".".join(str(part) for part in (where[2:] if inside else where))
             said = as_written(message, value, self._document.written(where))
             self._faults.append(Fault(self._document.source, self._document.line(where), name, said))
 
 
-def _gathered(row: dict[str, Any]) -> dict[str, Any]:
-    """Columns `annotations.KEY` become annotations."""
+def _gathered(row: dict[str, Any], tell: Tell) -> dict[str, Any]:
+    """Columns `annotations.KEY` become annotations; one that the column `annotations` has too is a fault."""
     columns = [name for name in row if isinstance(name, str) and name.startswith(ANNOTATION)]
     if not columns:
         return row
     whole = row.get("annotations") or {}
     if not isinstance(whole, Mapping):
         return row
+    single = {name[len(ANNOTATION) :]: row[name] for name in columns}
+    for key in sorted(whole.keys() & single.keys()):
+        tell(("annotations", key), "stands in the column `annotations` too", None)
     rest = {name: value for name, value in row.items() if name not in columns}
-    rest["annotations"] = {**whole, **{name[len(ANNOTATION) :]: row[name] for name in columns}}
+    rest["annotations"] = {**whole, **single}
     return rest
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -15,6 +16,11 @@ Path = tuple[str, str]
 
 EVERY = "*"
 """In `owns`: all annotation keys."""
+
+
+def listed(prefixes: str | Iterable[str]) -> list[str]:
+    """One prefix or several. A text is one: its letters would be prefixes of half a database."""
+    return [prefixes] if isinstance(prefixes, str) else list(prefixes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

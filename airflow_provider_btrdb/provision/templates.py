@@ -23,7 +23,6 @@ MOST_ROWS = 10_000_000
 
 _RANGE = re.compile(r"(\d{1,12})\.\.(\d{1,12})", re.ASCII)
 _MARKS = ("{{", "{%", "{#")
-_FAILURES = (jinja2.TemplateError, ArithmeticError, TypeError, ValueError, LookupError, AttributeError, RecursionError)
 
 
 class TemplateFault(Exception):
@@ -69,7 +68,7 @@ class Renderer:
             words = re.match(r"'(\w+)' is undefined", str(error))
             hint = nearest(words[1], names) if words else ""
             raise TemplateFault(where, f"{text!r}: {error}{hint}") from None
-        except _FAILURES as error:
+        except Exception as error:  # whatever a filter, or the code that Jinja makes of a text, may raise
             raise TemplateFault(where, f"{text!r} cannot be rendered: {error}") from None
 
 
@@ -95,9 +94,12 @@ def _listed(name: Any, items: Any) -> Sequence[Any]:
         match = _RANGE.fullmatch(items)
         if match is not None and int(match[1]) <= int(match[2]):
             first, last = match[1], match[2]
+            numbers = range(int(first), int(last) + 1)
+            if len(numbers) > MOST_ROWS:  # before they are written out
+                raise TemplateFault((name,), f"has {len(numbers)} values; more than {MOST_ROWS} are a mistake")
             if first.startswith("0") and len(first) > 1:
-                return [str(number).zfill(len(first)) for number in range(int(first), int(last) + 1)]
-            return range(int(first), int(last) + 1)
+                return [str(number).zfill(len(first)) for number in numbers]
+            return numbers
     if isinstance(items, list) and items:
         _check_values((name,), items)
         return items

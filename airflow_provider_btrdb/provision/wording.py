@@ -8,6 +8,11 @@ from airflow_provider_btrdb.catalog.streams import printable
 from airflow_provider_btrdb.provision.plans import PROBLEMS, Change, Difference, Plan
 from airflow_provider_btrdb.provision.results import Applied
 
+MOST_CHARACTERS = 200
+"""Of a value; an annotation may have millions, and the plan's file has all of them."""
+BEFORE = 20
+"""So many characters that stay are shown before the first that changes."""
+
 SIGNS = {"create": "+", "update": "~", "move": "~", "destroy": "-"}
 """Of a change that can be made; all others are problems: `!`."""
 
@@ -52,16 +57,29 @@ def difference_text(difference: Difference) -> str:
         return f"+ {field}: {value_text(new)}"
     if operation == "remove":
         return f"- {field}: {value_text(old)}"
-    return f"~ {field}: {value_text(old)} -> {value_text(new)}"
+    start = 0
+    if max(len(old or ""), len(new or "")) > MOST_CHARACTERS:
+        pairs = enumerate(zip(old or "", new or "", strict=False))
+        first = next((place for place, (before, after) in pairs if before != after), 0)
+        start = max(0, first - BEFORE)
+    return f"~ {field}: {value_text(old, start)} -> {value_text(new, start)}"
 
 
-def value_text(value: str | None) -> str:
-    """Quoted, and null without quotes."""
-    return "null" if value is None else repr(value)
+def value_text(value: str | None, start: int = 0) -> str:
+    """Quoted, and null without quotes; of a long one only a part, from a character on."""
+    if value is None:
+        return "null"
+    if not start and len(value) <= MOST_CHARACTERS:
+        return repr(value)
+    part = value[start : start + MOST_CHARACTERS]
+    return f"{'...' * bool(start)}{part!r}{'...' * (start + len(part) < len(value))} ({len(value)} characters)"
 
 
 def _lines(change: Change) -> Iterator[str]:
-    yield printable(f"{SIGNS.get(change.kind, '!')} {change.path} ({_what(change)})")
+    # A blank at an end, as tables often have them, would look like nothing.
+    blank = any(part != part.strip() for part in (change.collection, change.name))
+    path = repr(change.path) if blank else change.path
+    yield printable(f"{SIGNS.get(change.kind, '!')} {path} ({_what(change)})")
     for difference in change.differences:
         yield printable(f"    {difference_text(difference)}")
 

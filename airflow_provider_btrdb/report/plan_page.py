@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from airflow_provider_btrdb.catalog.snapshot import Scope
 from airflow_provider_btrdb.provision.plans import ACTIONS, PROBLEMS, Change, Kind, Plan
 from airflow_provider_btrdb.provision.wording import difference_text, summary
 from airflow_provider_btrdb.report.pages import Badge, Cell, Fact, Page, Section, Table, Tone
@@ -28,7 +29,7 @@ def plan_page(plan: Plan, *, title: str = "Plan", facts: Sequence[tuple[str, str
     """Problems first, then what would be destroyed, moved, changed and made; `facts` are pairs to show on top."""
     order: tuple[Kind, ...] = (*PROBLEMS, "destroy", *(kind for kind in ACTIONS if kind != "destroy"))
     sections = [_section(kind, [change for change in plan.changes if change.kind == kind]) for kind in order]
-    own = [("Looked at", ", ".join((*(f"{prefix}*" for prefix in plan.scope.prefixes), *plan.scope.collections[:20])))]
+    own = [("Looked at", _places(plan.scope))]
     if plan.shard is not None:
         own.append(("Part", f"{plan.shard[0]} of {plan.shard[1]}, counted from 0"))
     return Page(
@@ -38,6 +39,11 @@ def plan_page(plan: Plan, *, title: str = "Plan", facts: Sequence[tuple[str, str
         facts=tuple(Fact(label=label, value=value) for label, value in (*facts, *own) if value),
         sections=tuple(section for section in (*sections, _unmanaged(plan)) if section is not None),
     )
+
+
+def _places(scope: Scope, most: int = 20) -> str:
+    places = [*(f"{prefix}*" for prefix in scope.prefixes), *scope.collections]
+    return ", ".join(places[:most]) + (f" and {len(places) - most} more" if len(places) > most else "")
 
 
 def _section(kind: Kind, changes: Sequence[Change]) -> Section | None:

@@ -170,6 +170,23 @@ async def test_a_stream_that_another_row_means_stands_in_nobodys_way(db: Any, do
     assert (await done(db.run(make_plan(spec)))).verdict == "empty"
 
 
+async def test_a_named_uuid_is_created_beside_a_stream_of_its_name_that_has_come_since(
+    db: Any, done: Any, collection: str
+) -> None:
+    """As after an apply that was cut between the two."""
+    place, named = f"{collection}/x", uuid4()
+    spec = spec_of(collection, {"name": "s", "unit": "V"}, {"name": "s", "uuid": str(named)})
+    plan = await done(db.run(make_plan(spec)))
+    assert plan.counts | {"create": 2} == plan.counts
+    await done(db.create(derived_uuid(place, "s"), place, {"name": "s", "unit": "V"}))
+    applied = await done(db.run(apply_plan(plan)))
+    assert {one.uuid: one.outcome for one in applied.results} == {
+        named: "created", derived_uuid(place, "s"): "unchanged",
+    }  # fmt: skip
+    assert outcomes(await done(db.run(apply_plan(plan)))) == Counter(unchanged=2)
+    assert (await done(db.run(make_plan(spec)))).verdict == "empty"
+
+
 async def test_a_problem_and_a_change_of_one_uuid_have_results_of_their_own(
     db: Any, done: Any, collection: str
 ) -> None:

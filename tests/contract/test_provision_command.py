@@ -131,6 +131,8 @@ def test_a_problem_is_no_success(run: Any, db: BTrDB, place: str) -> None:
         (["plan", "streams.yaml"], "streams.yaml, line 3, collection: "),
         (["plan", "streams.yaml", "--shard", "3/3"], "'3/3' is not K/N with K below N"),
         (["plan", "streams.yaml", "--param", "x"], "'x' is not NAME=TEXT"),
+        (["plan", "streams.yaml", "--most", "-1"], "'-1' is no whole number, 0 or more"),
+        (["apply", "plan.json", "--max-destroy", "many"], "'many' is no whole number, 0 or more"),
         (["plan", "streams.yaml", "--namespace", "x"], "invalid"),
         (["plan", "streams.csv", "--prune"], "prune needs prefixes"),
         (["plan", "streams.csv", "--out", "nowhere/plan.json"], "nowhere/plan.json: No such file or directory"),
@@ -207,6 +209,13 @@ def test_every_fault_of_a_file_and_no_call(run: Any, server: RunningServer, plac
     status, _, err = run("plan", "streams.yaml")
     assert (status, len(err.splitlines())) == (1, 4)
     assert server.calls.records() == []
+
+
+def test_no_terminal_obeys_what_a_file_says(run: Any) -> None:
+    Path("plan.json").write_text('{"changes":[],"unchanged":0,"\\u001b[2J":1}')
+    for arguments in (("apply", "plan.json"), ("plan", "\x1b[2J.csv"), ("apply", "\x1b[2J")):
+        status, out, err = run(*arguments)
+        assert (status, out, "\\x1b[2J" in err, "\x1b" in err) == (1, "", True, False)
 
 
 def test_the_command_loads_no_airflow(server: RunningServer, tmp_path: Path) -> None:

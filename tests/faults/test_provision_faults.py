@@ -17,7 +17,7 @@ from airflow_provider_btrdb.client.identity import derived_uuid
 from airflow_provider_btrdb.protocol import Code
 from airflow_provider_btrdb.provision import Plan, apply_plan, make_plan, spec_from_rows
 from airflow_provider_btrdb.testing import RunningServer
-from airflow_provider_btrdb.testing.faults import Answer, CutAfter, Fault, LoseReply, Refuse
+from airflow_provider_btrdb.testing.faults import Answer, CutAfter, Delay, Fault, LoseReply, Refuse
 
 pytestmark = pytest.mark.anyio
 
@@ -70,6 +70,39 @@ async def test_a_change_whose_reply_is_lost_is_made_once(
         "update": (derived_uuid(collection, "update"), collection, "A", expected, 3),
         "moved": (derived_uuid(f"{collection}/old", "move"), collection, "A", expected, 3),
     }
+
+
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("lost", [True, False])
+async def test_a_server_that_looks_at_tags_before_uuids_tells_of_the_stream_itself(
+    db: Any, done: Any, btrdb: RunningServer, collection: str, named: bool, lost: bool
+) -> None:
+    row = {"collection": collection, "name": "s", "unit": "V"} | ({"uuid": uuid4()} if named else {})
+    plan = await done(db.run(make_plan(spec_from_rows([row]))))
+    if not lost:
+        assert await outcomes(db, done, plan) == {"s": "created"}
+    tags_first = Answer(Code.AMBIGUOUS_STREAM, "identical tags")
+    with (
+        btrdb.faults.inject("Create", LoseReply() if lost else tags_first),
+        btrdb.faults.inject("Create", tags_first, first=2, last=9),
+    ):
+        assert await outcomes(db, done, plan) == {"s": "created" if lost else "unchanged"}
+    (stream,) = await done(db.streams_in_collection(collection))
+    assert stream.uuid == plan.changes[0].uuid
+
+
+async def test_a_new_stream_waits_until_the_tags_are_free_that_it_gets(
+    db: Any, done: Any, btrdb: RunningServer, collection: str
+) -> None:
+    theirs = await done(db.create(uuid4(), collection, {"name": "s", "unit": "V"}))
+    rows = [
+        {"collection": collection, "name": "s", "unit": "V"},
+        {"collection": collection, "name": "s", "unit": "A", "uuid": theirs.uuid},
+    ]
+    plan = await done(db.run(make_plan(spec_from_rows(rows))))
+    with btrdb.faults.inject("SetStreamTags", Delay(0.5)):
+        applied = await done(db.run(apply_plan(plan)))
+    assert sorted(one.outcome for one in applied.results) == ["created", "updated"]
 
 
 async def test_half_of_an_update_is_finished_by_the_next_run(

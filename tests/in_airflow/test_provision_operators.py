@@ -243,6 +243,23 @@ def test_without_an_alias_to_emit_through_nothing_is_made(db: BTrDB, collection:
     assert db.count_streams(collection) == 0
 
 
+def test_a_stale_stream_is_worth_a_retry_where_that_makes_a_new_plan(
+    server: Any, db: BTrDB, collection: str, provision: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = db.create(uuid4(), collection, {"name": "a", "unit": "A"})
+    applied = ProvisionStreamsOperator._applied
+
+    def after_somebody_else(*arguments: Any, **options: Any) -> Any:
+        stream.update(annotations={"theirs": "1"})
+        return applied(*arguments, **options)
+
+    monkeypatch.setattr(ProvisionStreamsOperator, "_applied", after_somebody_else)
+    with pytest.raises(BTrDBTransientException, match="/a is stale"):
+        provision(rows(collection, "a"))
+    monkeypatch.setattr(ProvisionStreamsOperator, "_applied", applied)
+    assert provision(rows(collection, "a"))["applied"]["counts"] == {**UNTOUCHED, "updated": 1}
+
+
 # ---------------------------------------------------------------- specifications
 
 

@@ -116,6 +116,12 @@ def test_a_table_takes_from_outside_what_it_has_no_place_for() -> None:
     assert faults("collection,name\n", "csv", defaults={"unot": "V"})[0][1] == "defaults.unot"
 
 
+def test_one_prefix_is_a_text_and_not_its_letters() -> None:
+    assert spec_from_rows([], prefixes="grid/").prefixes == ("grid/",)
+    assert parse_spec('{"prefixes": ["a/"], "streams": []}', "json", prefixes="grid/").prefixes == ("a/", "grid/")
+    assert parse_spec("collection,name\n", "csv", prefixes="grid/").prefixes == ("grid/",)
+
+
 def test_data_is_never_a_template() -> None:
     """Rows and tables are data of others, and a printed specification is stored text."""
     text = "{{ 1 + 1 }}{% raw %}"
@@ -199,6 +205,8 @@ def test_what_is_no_text_is_refused_with_the_quoted_form(value: str, said: str) 
         ({"name": "{{ x }}"}, "name", "'x' is undefined; known are none"),
         ({"name": "{{ ().__class__ }}"}, "name", "cannot be rendered: access to attribute '__class__'"),
         ({"name": "{{ 1 / 0 }}"}, "name", "cannot be rendered: division by zero"),
+        ({"name": "{{ cycler().next() }}"}, "name", "cannot be rendered: at least one item has to be provided"),
+        ({"name": "{{ i }}", "for_each": {"i": "00000000..10000000"}}, "for_each.i", "has 10000001 values; more than"),
         ({"name": "{{ i }}", "for_each": {"i": "3..1"}}, "for_each.i", "is '3..1' and must be a list"),
         ({"name": "{{ i }}", "for_each": {"i": []}}, "for_each.i", "must be a list that is not empty"),
         ({"name": "{{ i }}", "for_each": {"i": ["a", True]}}, "for_each.i.1", 'is true and must be text: write "true"'),
@@ -311,12 +319,25 @@ def test_a_fault_of_the_defaults_is_told_where_they_stand() -> None:
         ('collection,name\n"a\nb",c\nd,\n', "csv", 4, "is missing"),
         ("collection,name,annotations\na,b,[1]\n", "csv", 2, "must be a mapping"),
         ('collection,name,annotations\na,b,"{""k"":""1"",""k"":""2""}"\n', "csv", 2, "must be a mapping"),
+        ('collection,name,annotations,annotations.k\na,b,"{""k"": ""1""}",2\n', "csv", 2, "column `annotations` too"),
         ("collection,name\na," + "b" * 200_000 + "\n", "csv", 2, "no CSV: field larger than field limit"),
     ],
 )
 def test_files_that_are_none(text: str, kind: str, line: int, said: str) -> None:
     found = faults(text, kind)
     assert [one for one in found if one[0] == line and said in one[2]], found
+
+
+def test_a_file_without_its_list_is_told_what_is_missing() -> None:
+    assert faults("prefixes: [a]\n") == [(1, "streams", "is missing")]
+    assert faults("streams:\n") == [(1, "streams", "is missing")]
+    assert faults("streams: 5\n") == [(1, "streams", "must be a list")]
+
+
+def test_what_is_nested_too_deeply_is_told() -> None:
+    deep = "[" * 900 + "]" * 900
+    text = entry(annotations={"k": "deep"}).replace('"deep"', deep)
+    assert faults(text, "json") == [(0, "", "nested too deeply")]
 
 
 def test_aliases_that_explode_are_refused() -> None:

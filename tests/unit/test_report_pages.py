@@ -103,6 +103,13 @@ def test_a_huge_plan_gives_a_page_of_bounded_size() -> None:
     assert (section.title, len(section.table.rows), section.table.left_out) == ("To create", SHOWN, 5)
 
 
+def test_a_page_that_leaves_places_out_says_so() -> None:
+    scope = Scope(("p/",), tuple(f"c{n}" for n in range(30)))
+    (fact,) = plan_page(Plan(changes=(), unchanged=2, scope=scope)).facts
+    assert fact.value.startswith("p/*, c0, ")
+    assert fact.value.endswith("c18 and 11 more")
+
+
 def test_an_empty_plan_has_a_page() -> None:
     html = page_html(plan_page(Plan(changes=(), unchanged=2)))
     assert "Plan: nothing to do, 2 unchanged." in html
