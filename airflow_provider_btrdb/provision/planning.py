@@ -84,7 +84,8 @@ async def _asked(calls: AsyncCalls, plan: Plan, snapshot: Snapshot, progress: Pr
     may be out of both; asked for it by uuid, a server shows it, or refuses it.
     """
     asked = _Asked()
-    creates = [change for change in plan.changes if change.kind == "create"]
+    # Also of one that cannot be created: its stream may be somewhere else, with other tags.
+    creates = [change for change in plan.changes if change.kind == "create" or change.explicit]
     if not creates:
         return asked
     asked.tells_hidden = not await _is_refused(calls, uuid4())

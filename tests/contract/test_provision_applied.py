@@ -217,6 +217,19 @@ async def test_a_stream_comes_from_anywhere_by_its_uuid_in_every_shard(db: Any, 
     await done(far.obliterate())
 
 
+async def test_a_stream_from_elsewhere_keeps_its_tags_beside_a_namesake(db: Any, done: Any, collection: str) -> None:
+    """Created there it would meet the other one."""
+    far = await done(db.create(uuid4(), f"far/{uuid4()}", {"name": "z", "unit": "V"}))
+    await done(db.create(uuid4(), f"{collection}/x", {"name": "s"}))
+    spec = spec_of(collection, {"name": "s", "uuid": str(far.uuid)})
+    plan = await done(db.run(make_plan(spec)))
+    assert [(change.kind, change.uuid) for change in plan.changes] == [("move", far.uuid)]
+    assert outcomes(await done(db.run(apply_plan(plan)))) == Counter(updated=1)
+    other = spec_of(collection, {"name": "s", "uuid": str(uuid4())})
+    plan = await done(db.run(make_plan(other)))
+    assert [(change.kind, "with the same tags" in change.detail) for change in plan.changes] == [("taken", True)]
+
+
 async def test_a_chain_of_renames_and_a_new_stream_at_its_end(db: Any, done: Any, collection: str) -> None:
     made = [await done(db.create(uuid4(), f"{collection}/x", {"name": f"n{k}"})) for k in range(12)]
     rows = [{"name": f"n{k + 1}", "uuid": str(one.uuid)} for k, one in enumerate(made)]

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from typing import Any
 from uuid import uuid4
 
 import grpc
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_btrdb.client import BTrDB, ConnectionConfig
 from airflow_provider_btrdb.client.errors import BTrDBError, PermissionDeniedError, ServerUnavailableError
 from airflow_provider_btrdb.client.identity import derived_uuid
 from airflow_provider_btrdb.protocol import Code
-from airflow_provider_btrdb.provision import Plan, apply_plan, make_plan, spec_from_rows
+from airflow_provider_btrdb.provision import Plan, SpecError, apply_plan, make_plan, spec_from_rows
 from airflow_provider_btrdb.testing import RunningServer
 from airflow_provider_btrdb.testing.faults import Answer, CutAfter, Delay, Fault, LoseReply, Refuse
 
@@ -284,3 +285,41 @@ def test_with_faults_and_again_is_the_same_as_once(faulty: RunningServer, faults
         assert {
             one.name: (one.uuid, one.unit, one.annotations, one.property_version) for one in db.lookup_iter(place)
         } == {f"s{n}": (derived_uuid(place, f"s{n}"), "A", {"k": "y"}, 3 if n < 6 else 1) for n in (1, 2, 3, 7, 8, 9)}
+
+
+PLACES = st.tuples(st.sampled_from(["a", "b"]), st.sampled_from(["x", "y"]))
+NAMED = st.one_of(st.none(), st.integers(0, 3))
+
+
+@given(
+    st.lists(st.tuples(PLACES, NAMED, st.sampled_from(["", "V"])), max_size=5),
+    st.lists(st.tuples(PLACES, NAMED, st.sampled_from([None, "A", "B"]), st.one_of(st.none(), PLACES)), max_size=5),
+    st.booleans(),
+)
+@settings(max_examples=40, deadline=None)
+def test_a_plan_without_problems_comes_true_and_stays_true(
+    faulty: RunningServer, there: Any, rows: Any, prune: bool
+) -> None:
+    """With namesakes, moves and uuids that are named; units that come are none of those that go."""
+    with BTrDB(ConnectionConfig(endpoint=faulty.endpoint)) as db:
+        base, uuids = f"faults/{uuid4()}", [uuid4() for _ in range(4)]
+        for (collection, name), named, unit in there:
+            with contextlib.suppress(BTrDBError):  # it would meet another one
+                uuid = uuid4() if named is None else uuids[named]
+                db.create(uuid, f"{base}/{collection}", {"name": name, "unit": unit})
+        written: list[dict[str, Any]] = []
+        for (collection, name), named, unit, origin in rows:
+            row = {"collection": f"{base}/{collection}", "name": name, "unit": unit, "annotations": {"k": name}}
+            if named is not None:
+                row["uuid"] = uuids[named]
+            elif origin is not None:
+                row["moved_from"] = (f"{base}/{origin[0]}", origin[1])
+            with contextlib.suppress(SpecError):
+                spec_from_rows([*written, row])
+                written.append(row)
+        spec = spec_from_rows(written, prefixes=[base])
+        plan = db.run(make_plan(spec, prune=prune))
+        assume(not plan.problems)
+        assert db.run(apply_plan(plan, prune=prune)).error() is None
+        assert {one.outcome for one in db.run(apply_plan(plan, prune=prune)).results} <= {"unchanged"}
+        assert db.run(make_plan(spec, prune=prune)).verdict == "empty"
