@@ -9,17 +9,12 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from airflow_provider_btrdb.catalog.snapshot import FEW, Scope
 from airflow_provider_btrdb.catalog.streams import StoredStream, sorted_annotations
-from airflow_provider_btrdb.client.errors import InputError, RateLimitedError, StreamNotFoundError
+from airflow_provider_btrdb.client.errors import InputError
 from airflow_provider_btrdb.client.identity import derived_uuid
 from airflow_provider_btrdb.provision import (
-    Applied,
     Change,
-    Difference,
     Plan,
-    StreamResult,
-    applied_text,
     load_plan,
     plan_bytes,
     plan_text,
@@ -339,24 +334,6 @@ def test_what_goes_round_in_a_circle_is_told_and_with_it_what_waits_for_it() -> 
     assert [(change.kind, change.uuid) for change in plan.changes] == [("taken", two), ("taken", one), ("taken", three)]
 
 
-# ---------------------------------------------------------------- where is looked
-
-
-def test_a_scope_lists_nothing_twice() -> None:
-    scope = Scope.of(["b/", "a", "ab"], ["abc", "b", "b/c", "c", "c"])
-    assert (scope.prefixes, scope.collections) == (("a", "b/"), ("b", "c"))
-    assert Scope.of(["", "x"], ["y"]) == Scope(("",), ())
-    assert [scope.covers(name) for name in ("abc", "b/x", "b", "d")] == [True, True, True, False]
-    few = [f"b/{n}" for n in range(FEW)]
-    assert scope.narrowed(few) == Scope((), tuple(sorted(few)))
-    assert scope.narrowed([*few, "b/more", "c"]) == Scope(("b/",), ("c",))
-    many = [f"{place}/{n}" for place in ("b-", "b", "b0", "c") for n in range(FEW + 1)]
-    assert Scope.of(["b/", "b", "c/", "\u00e9"], ()).narrowed(many) == Scope(("b", "c/"), ())
-    assert Scope.of(["b-", "b/"], ()).narrowed(many) == Scope(
-        ("b-", "b/"), tuple(sorted(name for name in many if name.startswith(("b0", "c"))))
-    )
-
-
 # ---------------------------------------------------------------- the file and the lines
 
 
@@ -511,49 +488,3 @@ def test_the_calls_of_a_change() -> None:
     assert (update.collection, update.tags, update.annotations) == ("c", {"name": "n"}, {"k": None})
     owned = update_of(only(planned([row(owns="*")], stored(annotations={"k": "1"}))))
     assert (owned.changes_tags, owned.remove_annotations) == (False, ("k",))
-
-
-# ---------------------------------------------------------------- what became of it
-
-
-def result(outcome: Any, error: Any = None, **fields: Any) -> StreamResult:
-    change = Change(
-        kind="update", collection="c", name="n", uuid=UUID_, differences=(Difference("unit", "set", "", "V"),)
-    )
-    return StreamResult.of(change, outcome, error=error, **fields)
-
-
-def test_failures_together_are_retryable_when_each_is() -> None:
-    transient, lasting = RateLimitedError("slower"), StreamNotFoundError("gone")
-    assert Applied(results=(result("updated"), result("unchanged"))).error() is None
-    for results, retryable in (
-        ([result("failed", transient)], True),
-        ([result("failed", transient), result("updated")], True),
-        ([result("failed", transient), result("failed", lasting)], False),
-        ([result("failed", transient), result("stale")], False),
-    ):
-        error = Applied(results=tuple(results)).error()
-        assert error is not None
-        assert error.retryable is retryable
-    unsure = Applied(results=(result("updated"),), verify_error=transient).error()
-    assert unsure is not None
-    assert (unsure.retryable, "reading it again failed: slower" in str(unsure)) == (True, True)
-
-
-def test_the_lines_of_what_became_of_it() -> None:
-    applied = Applied(
-        results=(result("updated"), result("stale", detail="d"), result("failed", StreamNotFoundError("e")))
-    )
-    assert applied_text(applied).splitlines() == [
-        "Applied: 1 updated, 1 stale, 1 failed.",
-        "! c/n: stale: d",
-        "! c/n: failed: e",
-    ]
-    rude = Applied(results=(result("stale", detail="\x1b[2J"),))
-    assert applied_text(rude).endswith("! c/n: stale: \\x1b[2J")
-    assert str(rude.error()).endswith("c/n is stale (\\x1b[2J)")
-    assert applied_text(Applied(results=(), verified=True)) == "Applied: nothing to do, verified."
-    assert applied.results[2].as_row() == {
-        "collection": "c", "name": "n", "uuid": str(UUID_), "planned": "update", "outcome": "failed",
-        "error": "StreamNotFoundError", "detail": "e",
-    }  # fmt: skip
