@@ -16,9 +16,6 @@ from airflow_provider_btrdb.protocol import MAX_TIME_NS, MIN_TIME_NS
 
 INSERT_BATCH = 50_000
 """Points of one Insert call; the official clients send as many, so every server takes them."""
-_LARGE = 1 << 19
-"""Points of a column of 4 MB: numpy asks the system for huge pages for new blocks from there on, which take a fraction
-of the time that small pages take, and the block keeps them when it grows."""
 
 
 def check_insertable(points: Points, uuid: UUID) -> None:
@@ -64,7 +61,7 @@ class Gathered:
         """Copy a page behind what is there."""
         end = self._size + len(page)
         if end > len(self._times):
-            self._grow(end)
+            self._resize(max(end, len(self._times) * 9 // 8))
         self._times[self._size : end] = page.times
         self._values[self._size : end] = page.values
         self._size = end
@@ -73,15 +70,6 @@ class Gathered:
         """All of them, in their order."""
         self._resize(self._size)
         return Points(self._times, self._values)
-
-    def _grow(self, size: int) -> None:
-        if len(self._times) >= _LARGE:
-            self._resize(max(size, len(self._times) * 9 // 8))
-            return
-        room = max(size, _LARGE) if self._size else size  # most reads end with their first page
-        times, values = np.empty(room, np.int64), np.empty(room, np.float64)
-        times[: self._size], values[: self._size] = self._times, self._values
-        self._times, self._values = times, values
 
     def _resize(self, size: int) -> None:
         # Nobody else has seen the columns yet, so they may move.

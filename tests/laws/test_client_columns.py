@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_btrdb.client import columns
 from airflow_provider_btrdb.client.columns import (
     INSERT_BATCH,
     Gathered,
@@ -53,17 +52,15 @@ def test_no_pages_are_no_points() -> None:
 
 
 @settings(deadline=None)
-@given(st.lists(st.integers(0, 50), max_size=30), st.sampled_from([1, 60, 400, columns._LARGE]))
-def test_gathered_pages_are_the_joined_ones(sizes: list[int], large: int) -> None:
+@given(st.lists(st.integers(0, 50), max_size=30))
+def test_gathered_pages_are_the_joined_ones(sizes: list[int]) -> None:
     pages, begin = [], 0
     for size in sizes:
         pages.append(_points(list(range(begin, begin + size)), [number / 7 for number in range(begin, begin + size)]))
         begin += size
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(columns, "_LARGE", large)
-        gathered = Gathered()
-        for page in pages:
-            gathered.add(page)
+    gathered = Gathered()
+    for page in pages:
+        gathered.add(page)
     assert gathered.points() == joined_points(pages)
 
 
