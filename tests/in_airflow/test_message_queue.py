@@ -34,7 +34,7 @@ def test_a_new_version_is_a_message(queue_trigger: Any, db: BTrDB, collection: s
 
     async def first() -> Any:
         events = trigger.run()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(100):
             event = await anext(events)
         await events.aclose()
         return event.payload

@@ -33,7 +33,7 @@ SECOND = 1_000_000_000
 
 def run(cls: Any, *, deferrable: bool, meanwhile: Callable[[], object] | None = None, **arguments: Any) -> Any:
     """The sensor's result. `meanwhile` happens once it is certain that the first look was in vain."""
-    given = {"poke_interval": 0.1, "timeout": 30, **arguments}
+    given = {"poke_interval": 0.1, "timeout": 100, **arguments}
     sensor = cls(task_id="t", deferrable=deferrable, **given)
     if deferrable:
         try:
@@ -64,7 +64,7 @@ def finish(sensor: Any, deferred: TaskDeferred) -> Any:
     assert trigger.serialize() == (path, kwargs)
 
     async def event() -> Any:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(200):
             return (await anext(aiter(trigger.run()))).payload
 
     payload = json.loads(json.dumps(asyncio.run(event())))

@@ -216,13 +216,13 @@ def test_a_killed_task_ends_its_calls_at_once(server: Any, db: BTrDB, collection
     """And the error is worth a retry: the task may have been killed because its machine goes away."""
     operator = CreateStreamOperator(task_id="t", streams={"collection": collection, "name": "x"})
     before = server.calls.count("LookupStreams")
-    with server.faults.inject("LookupStreams", Delay(60)):
+    with server.faults.inject("LookupStreams", Delay(3600)):
         task = pool(1).submit(operator.execute, {})
         while server.calls.count("LookupStreams") == before:
             assert not task.done()
         operator.on_kill()
         with pytest.raises(BTrDBTransientException, match="closed during"):
-            task.result(timeout=30)
+            task.result(timeout=100)
     assert operator.execute({})["created"] == 1  # a new connection
 
 

@@ -80,11 +80,11 @@ def test_everything_but_users_sql_works_without_sql(plain: BTrDB, tmp_path: Path
         common = {"btrdb_conn_id": "btrdb_default", "poll_interval": 0.1}
         nothing: dict[str, Any] = dict.fromkeys(("collection", "tags", "annotations", "require_visible_prefix"))
         waiting: list[Any] = [
-            StreamExistsTrigger(streams=streams, end_time=time.time() + 60, min_count=1, **nothing, **common)
+            StreamExistsTrigger(streams=streams, end_time=time.time() + 200, min_count=1, **nothing, **common)
             for streams in (names[3:], uuids[3:])
         ]
         waiting.append(BTrDBStreamEventTrigger(stream=names[1], from_version=10, **common))
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(200):
             return [(await anext(aiter(trigger.run()))).payload for trigger in waiting]
 
     events = asyncio.run(triggers())
