@@ -169,13 +169,9 @@ class Dispatcher(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc comes wi
 
     async def _serve_stream(self, method: Method, raw: Any, context: Any) -> None:
         async def send(data: bytes) -> None:
-            try:
-                # wait_for of Python 3.11 loses a cancellation that comes as the write ends, and the call stayed.
-                async with asyncio.timeout(STALLED_READER_SECONDS):
-                    await context.write(data)
-            except grpc.aio.BaseError:
-                # The call is over, and gRPC was about to cancel this task: there is nobody to tell anything.
-                raise asyncio.CancelledError from None
+            # wait_for of Python 3.11 loses a cancellation that comes as the write ends, and the call stayed.
+            async with asyncio.timeout(STALLED_READER_SECONDS):
+                await _to_caller(context.write(data))
 
         async def answer(faults: list[Fault]) -> None:
             call, request = self._admit(method, raw, context)
@@ -198,7 +194,7 @@ class Dispatcher(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc comes wi
         grant = self.keys.identify(context.invocation_metadata() or ())
         if method.name not in self._handlers.unary and method.name not in self._handlers.streams:
             raise StatusError(grpc.StatusCode.UNIMPLEMENTED, f"method {method.name} not implemented")
-        call = Call(grant, self.draining, partial(context.send_initial_metadata, ()))
+        call = Call(grant, self.draining, lambda: _to_caller(context.send_initial_metadata(())))
         if method.kind is Kind.BIDI_STREAM or method.name in self._handlers.raw:
             return call, raw
         return call, method.request.FromString(raw)
@@ -224,7 +220,7 @@ class Dispatcher(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc comes wi
             _log_call(method, outcome, started)
         if isinstance(explained, bytes):
             return explained
-        await context.abort(explained.code, explained.details)
+        await _to_caller(context.abort(explained.code, explained.details))
         raise explained
 
     async def _attempt(self, method: Method, context: Any, answer: Callable[[list[Fault]], Awaitable[T]]) -> T:
@@ -246,6 +242,16 @@ class Dispatcher(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc comes wi
         left = context.time_remaining()
         metadata = {key: str(value) for key, value in context.invocation_metadata() or () if key != "authorization"}
         self._calls.add(CallRecord(method.name, None if left is None or left > 1e9 else left, metadata))
+
+
+async def _to_caller(sending: Awaitable[None]) -> None:
+    """Send. Where the call is over, gRPC was about to cancel this task: there is nobody to tell anything."""
+    try:
+        await sending
+    except grpc.aio.AbortError:
+        raise
+    except grpc.aio.BaseError:
+        raise asyncio.CancelledError from None
 
 
 def _stat(method: Method, refusal: Refusal) -> bytes:
