@@ -16,7 +16,7 @@ with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
     line = server.stdout.readline().strip()
     try:
         assert line.startswith(READY), f"instead of its ready line it says {line!r}"
-        with connect(line.removeprefix(READY)) as db:
+        with connect(line.removeprefix(READY), connect_timeout=120) as db:
             print(f"user {os.geteuid()} runs BTrDB {db.info()['majorVersion']}")
     finally:
         server.send_signal(signal.SIGTERM)

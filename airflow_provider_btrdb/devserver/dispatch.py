@@ -143,7 +143,7 @@ class _Opening:
         """Return once they are sent, whoever does it."""
         async with self._lock:
             if not self._sent:
-                await self._context.send_initial_metadata(())
+                await _to_caller(self._context.send_initial_metadata(()))
                 self._sent = True
 
 
@@ -191,14 +191,10 @@ class Dispatcher(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc comes wi
         opening = _Opening(context)
 
         async def send(data: bytes) -> None:
-            try:
-                await opening.send()
-                # wait_for of Python 3.11 loses a cancellation that comes as the write ends, and the call stayed.
-                async with asyncio.timeout(STALLED_READER_SECONDS):
-                    await context.write(data)
-            except grpc.aio.BaseError:
-                # The call is over, and gRPC was about to cancel this task: there is nobody to tell anything.
-                raise asyncio.CancelledError from None
+            await opening.send()
+            # wait_for of Python 3.11 loses a cancellation that comes as the write ends, and the call stayed.
+            async with asyncio.timeout(STALLED_READER_SECONDS):
+                await _to_caller(context.write(data))
 
         async def answer(faults: list[Fault]) -> None:
             call, request = self._admit(method, raw, context, opening)
@@ -247,7 +243,7 @@ class Dispatcher(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc comes wi
             _log_call(method, outcome, started)
         if isinstance(explained, bytes):
             return explained
-        await context.abort(explained.code, explained.details)
+        await _to_caller(context.abort(explained.code, explained.details))
         raise explained
 
     async def _attempt(self, method: Method, context: Any, answer: Callable[[list[Fault]], Awaitable[T]]) -> T:
@@ -269,6 +265,16 @@ class Dispatcher(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc comes wi
         left = context.time_remaining()
         metadata = {key: str(value) for key, value in context.invocation_metadata() or () if key != "authorization"}
         self._calls.add(CallRecord(method.name, None if left is None or left > 1e9 else left, metadata))
+
+
+async def _to_caller(sending: Awaitable[None]) -> None:
+    """Send. Where the call is over, gRPC was about to cancel this task: there is nobody to tell anything."""
+    try:
+        await sending
+    except grpc.aio.AbortError:
+        raise
+    except grpc.aio.BaseError:
+        raise asyncio.CancelledError from None
 
 
 def _stat(method: Method, refusal: Refusal) -> bytes:

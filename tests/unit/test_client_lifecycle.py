@@ -21,7 +21,7 @@ db = BTrDB(ConnectionConfig(endpoint="127.0.0.1:1", retry_total=0.0))
 {before}
 child = os.fork()
 if child == 0:
-    signal.alarm(30)  # a child that hangs ends by itself
+    signal.alarm(100)  # a child that hangs ends by itself
     for call in (db.info, lambda: db.create_many([row])):
         try:
             call()

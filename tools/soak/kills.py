@@ -29,7 +29,7 @@ from airflow_provider_btrdb.wire import btrdb_v5_pb2 as pb
 
 POINT_WRITERS, CREATORS = 4, 2
 KINDS = ("server", "postgresql", "postgresql child")
-RECOVERY_SECONDS = 60
+RECOVERY_SECONDS = 120
 PATIENCE = 60.0
 READ_TRIES = 40
 GONE = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
@@ -135,6 +135,8 @@ class Soak:
         self.counts: Counter[str] = Counter()
         self.slowest = 0.0
         self.wrong: list[str] = []
+        self._doomed: set[int] = set()
+        """The processes that PostgreSQL ends, all of them, because one was killed."""
 
     def round(self, number: int) -> None:
         """Load, a kill, a restart, and a look at everything that was written in this round."""
@@ -172,15 +174,12 @@ class Soak:
                 self.wrong.append("the server did not say that PostgreSQL ended")
         else:
             # A backend, or one of PostgreSQL's own: it then ends all of them and starts anew.
-            self._kill_one_of(children(self._first()))
-
-    def _kill_one_of(self, numbers: list[int]) -> None:
-        """Some of them come and go by themselves."""
-        self._chance.shuffle(numbers)
-        for number in numbers:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(number, signal.SIGKILL)
-                return
+            killed = False
+            while not killed:
+                self._doomed = set(children(self._first()))
+                with contextlib.suppress(ProcessLookupError):  # it ended by itself
+                    os.kill(self._chance.choice(sorted(self._doomed)), signal.SIGKILL)
+                    killed = True
 
     def _first(self) -> int:
         """PostgreSQL's first process."""
@@ -221,8 +220,10 @@ class Soak:
             time.sleep(0.02)
 
     def _wait_until_answered(self) -> None:
-        """PostgreSQL recovers under a server that goes on."""
+        """PostgreSQL recovers under a server that goes on. At first it may answer as if nothing had happened."""
         deadline = time.monotonic() + RECOVERY_SECONDS
+        while self._doomed & set(children(self._first())) and time.monotonic() < deadline:
+            time.sleep(0.02)
         with WireClient(self._process.endpoint, timeout=PATIENCE) as wire:
             while time.monotonic() < deadline:
                 with contextlib.suppress(grpc.RpcError):
@@ -249,7 +250,7 @@ class Soak:
     def _check_created(self, wire: WireClient, creator: Creator) -> None:
         self.counts["acknowledged writes"] += len(creator.created)
         self._created.update(creator.created)
-        answer = wire.call("Create", descriptor(creator.unanswered))
+        answer = answered(wire, "Create", descriptor(creator.unanswered))
         if answer.HasField("stat") and answer.stat.code != 417:
             self.wrong.append(f"a stream whose creation was cut answers {answer.stat.code}")
         self._created.add(creator.unanswered)
@@ -277,7 +278,7 @@ class Soak:
 
 
 def answered(wire: WireClient, method: str, request: Any) -> Any:
-    """A read, again while the server says that it may pass: on a busy machine the database can be late."""
+    """A call that may be made again, while the server says that it may pass: the database can be late, or recover."""
     for left in reversed(range(READ_TRIES)):
         try:
             return wire.call(method, request)
@@ -306,8 +307,8 @@ def processes() -> Iterator[tuple[int, int, bytes]]:
 
 
 def children(pid: int) -> list[int]:
-    """Processes that a process has started."""
-    return [number for number, parent, _ in processes() if parent == pid]
+    """Processes that a process has started, without those that have ended and show no command any more."""
+    return [number for number, parent, command in processes() if parent == pid and command]
 
 
 def processes_of(data: Path) -> list[int]:
