@@ -192,8 +192,8 @@ IMPORT_WITHOUT_NUMPY = 0.15
 
 CAUSES: dict[str, str] = {
     "import: import of the client": "asyncio, grpc, protobuf and numpy alone take 0.23x, tenacity and 43 modules of "
-    "ours the rest. Tried: pydantic_core on first use (in, 0.36x before), numpy left out by hand (0.21x, where 0.15x "
-    "is asked then). Where no bytecode is there, 0.24x: 331 ms beside 1,382 ms.",
+    "ours the rest. Tried: pydantic_core on first use (0.31x, but a query holds 2 MB more then), numpy left out "
+    "by hand (0.21x, where 0.15x is asked then). Where no bytecode is there, 0.24x: 331 ms beside 1,382 ms.",
     "lookup: lookup of 100,000 streams as values, all kept": "protobuf makes an object for every pair, value and text, "
     "and Python's garbage collector looks at everything that is kept again and again. The bare stub, which makes no "
     "uuid and no handle, takes 0.6x. Tried: making uuids when they are asked for, past their constructor, and asking "
