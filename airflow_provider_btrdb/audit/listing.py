@@ -14,9 +14,9 @@ import numpy as np
 from airflow_provider_btrdb.audit.fields import Seen, of_descriptor, value_of
 from airflow_provider_btrdb.audit.findings import Findings
 from airflow_provider_btrdb.audit.groups import ReferenceState, Uuids
-from airflow_provider_btrdb.audit.rows import RowRule, dangling, explain
+from airflow_provider_btrdb.audit.rows import dangling, explain
 from airflow_provider_btrdb.audit.selectors import Selector, Takes
-from airflow_provider_btrdb.audit.suites import RefersTo
+from airflow_provider_btrdb.audit.suites import RefersTo, RowRule
 from airflow_provider_btrdb.audit.telling import add_stream
 from airflow_provider_btrdb.client import codec, rpcs
 from airflow_provider_btrdb.client._aio.calls import AsyncCalls

@@ -9,15 +9,7 @@ from airflow_provider_btrdb.audit.again import Again, tell_groups, tell_referenc
 from airflow_provider_btrdb.audit.groups import KeyState, ValueState
 from airflow_provider_btrdb.audit.listing import CountWatch, Pass, ReferenceWatch, RowWatch
 from airflow_provider_btrdb.audit.states import State
-from airflow_provider_btrdb.audit.suites import (
-    Allowed,
-    Consistent,
-    CountBetween,
-    Matches,
-    RefersTo,
-    Required,
-    Unique,
-)
+from airflow_provider_btrdb.audit.suites import Consistent, CountBetween, RefersTo, RowRule, Unique
 from airflow_provider_btrdb.audit.telling import add_counts
 
 Finish: TypeAlias = Callable[[Again], Awaitable[None]]
@@ -26,7 +18,7 @@ Finish: TypeAlias = Callable[[Again], Awaitable[None]]
 def watch(one_pass: Pass, state: State) -> Finish | None:
     """Have a check shown its streams; what is left to do afterwards. None for a rule that no pass answers."""
     rule, selector, findings = state.check.rule, state.check.selector, state.findings
-    if isinstance(rule, Required | Allowed | Matches):
+    if isinstance(rule, RowRule):
         rows = RowWatch(rule, findings)
         one_pass.watch(selector, rows)
 

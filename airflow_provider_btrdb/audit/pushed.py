@@ -13,16 +13,7 @@ from airflow_provider_btrdb.audit.fields import Sql, shown
 from airflow_provider_btrdb.audit.findings import Findings
 from airflow_provider_btrdb.audit.rows import broken_in_sql, dangling, explain
 from airflow_provider_btrdb.audit.selectors import Selector
-from airflow_provider_btrdb.audit.suites import (
-    Allowed,
-    Check,
-    Consistent,
-    CountBetween,
-    Matches,
-    RefersTo,
-    Required,
-    Unique,
-)
+from airflow_provider_btrdb.audit.suites import Check, Consistent, CountBetween, RefersTo, RowRule, Unique
 from airflow_provider_btrdb.audit.telling import add_consistent, add_counts, add_stream, add_unique
 
 ORDER = 'ORDER BY collection COLLATE "C", name COLLATE "C", uuid'
@@ -42,7 +33,7 @@ def statement_of(check: Check) -> Statement | None:
     if selected is None:
         return None
     text: str | None = None
-    if isinstance(rule, Required | Allowed | Matches | RefersTo):
+    if isinstance(rule, RowRule | RefersTo):
         broken = broken_in_sql(rule, sql)
         if broken is not None:
             fields = "".join(f", {sql.value(field)} AS f{n}" for n, field in enumerate(rule.fields))
@@ -131,7 +122,7 @@ def add_rows(check: Check, findings: Findings, rows: Iterable[Mapping[str, Any]]
         return _add_unique(rule, findings, rows)
     if isinstance(rule, Consistent):
         return _add_consistent(rule, findings, rows)
-    assert isinstance(rule, Required | Allowed | Matches | RefersTo)
+    assert isinstance(rule, RowRule | RefersTo)
     told = None if isinstance(rule, RefersTo) else explain(rule)
     for row in rows:
         values = [row[f"f{n}"] for n in range(len(rule.fields))]

@@ -9,9 +9,8 @@ from uuid import UUID
 
 from airflow_provider_btrdb.audit.fields import Sql, shown
 from airflow_provider_btrdb.audit.patterns import in_postgres
-from airflow_provider_btrdb.audit.suites import Allowed, Matches, RefersTo, Required
+from airflow_provider_btrdb.audit.suites import Allowed, Matches, RefersTo, Required, RowRule
 
-RowRule: TypeAlias = Required | Allowed | Matches
 Explain: TypeAlias = Callable[[Sequence[str | None]], str | None]
 """Takes the values of the rule's fields, in their order; None where nothing is wrong."""
 

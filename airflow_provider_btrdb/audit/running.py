@@ -28,13 +28,11 @@ from airflow_provider_btrdb.audit.selectors import Selector
 from airflow_provider_btrdb.audit.states import State
 from airflow_provider_btrdb.audit.storing import Audit, LastRun
 from airflow_provider_btrdb.audit.suites import (
-    Allowed,
     Consistent,
-    Matches,
     PointRule,
     RareKeys,
     RefersTo,
-    Required,
+    RowRule,
     Sql,
     Suite,
     Unique,
@@ -206,7 +204,7 @@ class _Run:
                 state.end("error", f"the server broke off its answer: {error.message}")
             return
         state.found(checked, "sql")
-        state.uncounted = isinstance(check.rule, Required | Allowed | Matches | RefersTo)
+        state.uncounted = isinstance(check.rule, RowRule | RefersTo)
 
     async def _by_sql(self, statement: Statement | None) -> list[dict[str, Any]] | None:
         if statement is None or not self._sql:

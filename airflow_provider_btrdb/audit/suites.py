@@ -129,33 +129,35 @@ class RareKeys:
 # ---------------------------------------------------------------- rules of points
 
 
+class _OfPoints:
+    """What they have alike."""
+
+    __slots__ = ()
+    unit: ClassVar[Unit] = "streams"
+    fields: ClassVar[tuple[str, ...]] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fresh:
+class Fresh(_OfPoints):
     """The newest point that is not in the future is at most so old."""
 
     kind: ClassVar[str] = "fresh"
-    unit: ClassVar[Unit] = "streams"
-    fields: ClassVar[tuple[str, ...]] = ()
     within_ns: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NotEmpty:
+class NotEmpty(_OfPoints):
     """There is a point, with `last_ns` one of that time."""
 
     kind: ClassVar[str] = "not_empty"
-    unit: ClassVar[Unit] = "streams"
-    fields: ClassVar[tuple[str, ...]] = ()
     last_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Complete:
+class Complete(_OfPoints):
     """As many points as the rate makes expect."""
 
     kind: ClassVar[str] = "complete"
-    unit: ClassVar[Unit] = "streams"
-    fields: ClassVar[tuple[str, ...]] = ()
     rate: float
     """Points in a second."""
     last_ns: int
@@ -165,39 +167,35 @@ class Complete:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class InRange:
+class InRange(_OfPoints):
     """All values of a time lie between these."""
 
     kind: ClassVar[str] = "in_range"
-    unit: ClassVar[Unit] = "streams"
-    fields: ClassVar[tuple[str, ...]] = ()
     least: float | None = None
     most: float | None = None
     last_ns: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NotInFuture:
+class NotInFuture(_OfPoints):
     """No point is later than now and a tolerance."""
 
     kind: ClassVar[str] = "not_in_future"
-    unit: ClassVar[Unit] = "streams"
-    fields: ClassVar[tuple[str, ...]] = ()
     tolerance_ns: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Flatline:
+class Flatline(_OfPoints):
     """The value does not stay the same for so long."""
 
     kind: ClassVar[str] = "flatline"
-    unit: ClassVar[Unit] = "streams"
-    fields: ClassVar[tuple[str, ...]] = ()
     longer_than_ns: int
     last_ns: int
 
 
-MetadataRule: TypeAlias = Required | Allowed | Matches | Unique | Consistent | RefersTo | CountBetween | Sql | RareKeys
+RowRule: TypeAlias = Required | Allowed | Matches
+"""Those that look at one stream at a time."""
+MetadataRule: TypeAlias = RowRule | Unique | Consistent | RefersTo | CountBetween | Sql | RareKeys
 PointRule: TypeAlias = Fresh | NotEmpty | Complete | InRange | NotInFuture | Flatline
 Rule: TypeAlias = MetadataRule | PointRule
 
