@@ -15,16 +15,16 @@ from airflow_provider_btrdb.audit.thresholds import ANY
 from airflow_provider_btrdb.audit.written import CHECKS, COMMON_FIELDS, SELECT_FIELDS, TOP_FIELDS, Common, Defaults, Top
 from airflow_provider_btrdb.client.errors import InputError
 from airflow_provider_btrdb.documents.faults import Fault, nearest
-from airflow_provider_btrdb.documents.files import Document, Where, read_json, read_yaml, text_of
+from airflow_provider_btrdb.documents.files import Document, Where, kind_of, read_json, read_yaml, text_of
 from airflow_provider_btrdb.documents.problems import as_written, problems
 
 
 def read_suite(path: str | pathlib.Path) -> Suite:
     """The suite in a file of this machine that ends in .yaml, .yml or .json. Raises InputError."""
-    ending = str(path).lower().rpartition(".")[2]
-    if ending not in ("yaml", "yml", "json"):
+    kind = kind_of(str(path))
+    if kind is None:
         raise InputError(f"{str(path)!r} must end in .yaml or .json, which says the format")
-    return parse_suite(text_of(path), "json" if ending == "json" else "yaml", source=str(path))
+    return parse_suite(text_of(path), kind, source=str(path))
 
 
 def parse_suite(text: str, kind: Literal["yaml", "json"] = "yaml", *, source: str = "suite") -> Suite:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from yaml.composer import Composer
@@ -118,6 +118,12 @@ def _child(node: Any, step: str | int) -> tuple[int, Any] | None:
     if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
         return node.value[step].start_mark.line + 1, node.value[step]
     return None
+
+
+def kind_of(path: str) -> Literal["yaml", "json"] | None:
+    """The format that the ending of a path says; None where it says neither."""
+    kinds: dict[str, Literal["yaml", "json"]] = {"yaml": "yaml", "yml": "yaml", "json": "json"}
+    return kinds.get(path.lower().rpartition(".")[2])
 
 
 def text_of(path: str | Path) -> str:

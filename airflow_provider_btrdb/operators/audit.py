@@ -273,6 +273,7 @@ class BTrDBAuditOperator(TellsLineage, BaseOperator):
     def _read_suite(self) -> Suite:
         """Raises InputError, or AirflowFailException where there is no such file."""
         from airflow_provider_btrdb.audit import parse_suite
+        from airflow_provider_btrdb.documents.files import kind_of
 
         given = self.suite
         if isinstance(given, Mapping):
@@ -283,11 +284,11 @@ class BTrDBAuditOperator(TellsLineage, BaseOperator):
             return parse_suite(given, "json")
         if "\n" in given:
             return parse_suite(given, "yaml")
-        ending = given.lower().rpartition(".")[2]
-        if ending not in ("yaml", "yml", "json"):
+        kind = kind_of(given)
+        if kind is None:
             raise AirflowFailException(f"suite is {given!r} and must end in .yaml or .json, which says the format")
         text = read_text(given, self.suite_conn_id, "suite")
-        return parse_suite(text, "json" if ending == "json" else "yaml", source=given)
+        return parse_suite(text, kind, source=given)
 
     def _keep(self, audit: Audit, folder: Any) -> str:
         """Store the run with its pages, and show it in the log."""

@@ -14,7 +14,7 @@ from airflow_provider_btrdb.catalog.streams import ANNOTATION, Sharing, sorted_a
 from airflow_provider_btrdb.client.errors import InputError
 from airflow_provider_btrdb.client.identity import DEFAULT_NAMESPACE
 from airflow_provider_btrdb.documents.faults import Fault, nearest
-from airflow_provider_btrdb.documents.files import Document, read_json, read_yaml, text_of
+from airflow_provider_btrdb.documents.files import Document, kind_of, read_json, read_yaml, text_of
 from airflow_provider_btrdb.documents.problems import as_written, problems
 from airflow_provider_btrdb.provision import entries
 from airflow_provider_btrdb.provision.entries import ENTRIES, FOR_EACH, Defaults, Entry, Top
@@ -24,7 +24,6 @@ from airflow_provider_btrdb.provision.templates import Renderer, TemplateFault, 
 from airflow_provider_btrdb.provision.together import clashes
 
 Format = Literal["yaml", "json", "csv"]
-FORMATS: tuple[Format, ...] = ("yaml", "json", "csv")
 Where = tuple[str | int, ...]
 Tell = Callable[[Where, str, Any], None]
 """Takes a place inside of an entry, a sentence and the value it is about."""
@@ -32,11 +31,10 @@ Tell = Callable[[Where, str, Any], None]
 
 def format_of(path: str) -> Format:
     """The format that a path's ending says. Raises InputError."""
-    ending = str(path).lower().rpartition(".")[2]
-    named = {"yaml": FORMATS[0], "yml": FORMATS[0], "json": FORMATS[1], "csv": FORMATS[2]}
-    if ending not in named:
-        raise InputError(f"{str(path)!r} must end in .yaml, .json or .csv, which says the format")
-    return named[ending]
+    kind = "csv" if path.lower().rpartition(".")[2] == "csv" else kind_of(path)
+    if kind is None:
+        raise InputError(f"{path!r} must end in .yaml, .json or .csv, which says the format")
+    return kind
 
 
 def read_spec(path: str | pathlib.Path, **options: Any) -> Spec:
