@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any, Literal
 
-from sampling.prose import Samples, head, reasons, row, spread, too_few
+from sampling.prose import Samples, markdown_of, spread, text_of, too_few, unexplained
 
 from many_streams.cases import LOOP_STREAMS
 from many_streams.catalogue import STREAMS
@@ -37,6 +37,24 @@ class Line:
         """The same of the loop."""
         assert self.loop is not None
         return [value * _SCALE for value in self._of(samples, self.loop)]
+
+    @property
+    def name(self) -> str:
+        """What it is, and its measure."""
+        return f"{self.what} ({self.measure})"
+
+    def is_good(self, samples: Samples) -> bool:
+        """Is the goal met, if there is one?"""
+        return self.limit is None or self.reached(samples) <= self.limit
+
+    def cells(self, samples: Samples) -> tuple[str, ...]:
+        """What stands in the table."""
+        unit = _UNITS[self.measure]
+        loop = spread(self.theirs(samples), unit, _number) if self.loop is not None else ""
+        ratio = f"{self.reached(samples):.3f}x" if self.loop is not None else ""
+        goal = "" if self.limit is None else f"<= {self.limit:g}{'x' if self.loop is not None else f' {unit}'}"
+        verdict = "" if self.limit is None else "met" if self.is_good(samples) else "MISSED"
+        return self.what, spread(self.mine(samples), unit, _number), loop, ratio, goal, verdict
 
     def reached(self, samples: Samples) -> float:
         """What the limit is about."""
@@ -87,49 +105,19 @@ def faults(samples: Samples) -> list[str]:
             found.append(missing)
         elif any(sample["compared"] != _size(case) for sample in taken):
             found.append(f"{case}: not everything was compared")
-    if not found:
-        found = [
-            f"{_name(line)}: misses its goal and CAUSES names no cause"
-            for line in LINES
-            if not _good(line, samples) and _name(line) not in CAUSES
-        ]
-    return found
+    return found or unexplained(LINES, samples, CAUSES)
 
 
 def as_text(samples: Samples) -> str:
     """Lines for a terminal."""
-    widths = (58, 32, 36, 9, 10, 6)
-    rows = [zip(_cells(line, samples), widths, strict=True) for line in LINES]
-    return "\n".join("  ".join(f"{cell:<{width}}" for cell, width in row) for row in rows)
+    return text_of(LINES, samples, (58, 32, 36, 9, 10, 6))
 
 
 def as_markdown(results: Mapping[str, Any]) -> str:
     """The part of docs/benchmarks-provision.md that is made of the file of samples."""
-    samples = results["samples"]
-    goals = [line for line in LINES if line.limit is not None]
-    missed = [line for line in goals if not _good(line, samples)]
-    text = [
-        head(results, len(goals), len(missed)),
-        "",
-        "| 100,000 streams | ours | the loop | ours / loop | goal | |",
-        "|---|---|---|---|---|---|",
-        *(row(_cells(line, samples)) for line in LINES),
-        "",
-        "| calls | |",
-        "|---|---|",
-        *(f"| {what} | {_calls(samples[case])} |" for case, what in _CALLS.items()),
-    ]
-    causes = {_name(line): CAUSES[_name(line)] for line in missed}
-    return "\n".join(text + reasons("Why goals are missed:", causes))
-
-
-def _cells(line: Line, samples: Samples) -> tuple[str, ...]:
-    unit = _UNITS[line.measure]
-    loop = spread(line.theirs(samples), unit, _number) if line.loop is not None else ""
-    ratio = f"{line.reached(samples):.3f}x" if line.loop is not None else ""
-    goal = "" if line.limit is None else f"<= {line.limit:g}{'x' if line.loop is not None else f' {unit}'}"
-    verdict = "" if line.limit is None else "met" if _good(line, samples) else "MISSED"
-    return line.what, spread(line.mine(samples), unit, _number), loop, ratio, goal, verdict
+    calls = (f"| {what} | {_calls(results['samples'][case])} |" for case, what in _CALLS.items())
+    columns = "| 100,000 streams | ours | the loop | ours / loop | goal | |"
+    return markdown_of(LINES, results, columns, CAUSES, "", "| calls | |", "|---|---|", *calls)
 
 
 def _number(value: float) -> str:
@@ -140,14 +128,6 @@ def _calls(taken: Sequence[Mapping[str, Any]]) -> str:
     """Of the run that needed the most."""
     most = max((Counter(sample["calls"]) for sample in taken), key=Counter.total)
     return ", ".join(f"{count:,} {method}" for method, count in sorted(most.items()))
-
-
-def _good(line: Line, samples: Samples) -> bool:
-    return line.limit is None or line.reached(samples) <= line.limit
-
-
-def _name(line: Line) -> str:
-    return f"{line.what} ({line.measure})"
 
 
 def _size(case: str) -> int:

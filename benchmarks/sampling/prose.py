@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median
-from typing import Any
+from typing import Any, Protocol
 
 Samples = Mapping[str, Sequence[Mapping[str, Any]]]
 """What was measured, by case."""
@@ -24,6 +24,54 @@ def circumstances(results: Mapping[str, Any]) -> str:
 def head(results: Mapping[str, Any], goals: int, missed: int) -> str:
     """How many goals are met, and how that was measured."""
     return f"{goals - missed} of {goals} goals are met. {results['runs']} samples each, {circumstances(results)}"
+
+
+class Line(Protocol):
+    """A line of a table; some have a goal."""
+
+    @property
+    def name(self) -> str:
+        """Tells it from the others."""
+
+    @property
+    def limit(self) -> float | None:
+        """None where there is no goal."""
+
+    def is_good(self, samples: Samples) -> bool:
+        """Is the goal met? True where there is none."""
+
+    def cells(self, samples: Samples) -> Sequence[str]:
+        """What stands in the table."""
+
+
+def unexplained(lines: Sequence[Line], samples: Samples, causes: Mapping[str, str]) -> list[str]:
+    """A sentence for each miss that `causes` does not name."""
+    missed = [line.name for line in lines if not line.is_good(samples)]
+    return [f"{name}: misses its goal and CAUSES names no cause" for name in missed if name not in causes]
+
+
+def text_of(lines: Sequence[Line], samples: Samples, widths: Sequence[int]) -> str:
+    """Lines for a terminal."""
+    rows = [zip(line.cells(samples), widths, strict=True) for line in lines]
+    return "\n".join("  ".join(f"{cell:<{width}}" for cell, width in row) for row in rows)
+
+
+def markdown_of(
+    lines: Sequence[Line], results: Mapping[str, Any], columns: str, causes: Mapping[str, str], *behind: str
+) -> str:
+    """How many goals are met and how that was measured, the table, the lines `behind` it, and why it misses."""
+    samples = results["samples"]
+    goals = [line for line in lines if line.limit is not None]
+    missed = [line.name for line in goals if not line.is_good(samples)]
+    text = [
+        head(results, len(goals), len(missed)),
+        "",
+        columns,
+        "|" + "---|" * (columns.count("|") - 1),
+        *(row(line.cells(samples)) for line in lines),
+        *behind,
+    ]
+    return "\n".join(text + reasons("Why goals are missed:", {name: causes[name] for name in missed}))
 
 
 def row(cells: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any, Literal
 
-from sampling.prose import Samples, head, reasons, row, spread, too_few
+from sampling.prose import Samples, markdown_of, spread, text_of, too_few, unexplained
 
 from whole_catalogue.cases import SHARDS
 
@@ -49,6 +49,21 @@ class Line:
     unit: str
     limit: float | None = None
     """At most so much."""
+
+    @property
+    def name(self) -> str:
+        """What it is, and its unit."""
+        return f"{self.what} ({self.unit})"
+
+    def is_good(self, samples: Samples) -> bool:
+        """Is the goal met, if there is one?"""
+        return self.limit is None or median(self.value(samples)) <= self.limit
+
+    def cells(self, samples: Samples) -> tuple[str, ...]:
+        """What stands in the table."""
+        goal = "" if self.limit is None else f"<= {_number(self.limit)} {self.unit}"
+        verdict = "" if self.limit is None else "met" if self.is_good(samples) else "MISSED"
+        return self.what, spread(self.value(samples), self.unit, _number), goal, verdict
 
 
 def _of(case: str, measure: str) -> Callable[[Samples], list[float]]:
@@ -111,36 +126,17 @@ def faults(samples: Samples) -> list[str]:
             found.append(missing)
         elif not all(_whole(case, sample) for sample in taken):
             found.append(f"{case.name}: not everything was compared")
-    if not found:
-        found = [
-            f"{_name(line)}: misses its goal and CAUSES names no cause"
-            for line in LINES
-            if not _good(line, samples) and _name(line) not in CAUSES
-        ]
-    return found
+    return found or unexplained(LINES, samples, CAUSES)
 
 
 def as_text(samples: Samples) -> str:
     """Lines for a terminal."""
-    widths = (66, 40, 16, 6)
-    rows = [zip(_cells(line, samples), widths, strict=True) for line in LINES]
-    return "\n".join("  ".join(f"{cell:<{width}}" for cell, width in row) for row in rows)
+    return text_of(LINES, samples, (66, 40, 16, 6))
 
 
 def as_markdown(results: Mapping[str, Any]) -> str:
     """The part of docs/benchmarks-audit.md that is made of the file of samples."""
-    samples = results["samples"]
-    goals = [line for line in LINES if line.limit is not None]
-    missed = [line for line in goals if not _good(line, samples)]
-    text = [
-        head(results, len(goals), len(missed)),
-        "",
-        "| what | median (least to most) | goal | |",
-        "|---|---|---|---|",
-        *(row(_cells(line, samples)) for line in LINES),
-    ]
-    causes = {_name(line): CAUSES[_name(line)] for line in missed}
-    return "\n".join(text + reasons("Why goals are missed:", causes))
+    return markdown_of(LINES, results, "| what | median (least to most) | goal | |", CAUSES)
 
 
 def _whole(case: Case, sample: Mapping[str, Any]) -> bool:
@@ -150,19 +146,5 @@ def _whole(case: Case, sample: Mapping[str, Any]) -> bool:
     return bool(sample["compared"] == case.streams)
 
 
-def _cells(line: Line, samples: Samples) -> tuple[str, str, str, str]:
-    goal = "" if line.limit is None else f"<= {_number(line.limit)} {line.unit}"
-    verdict = "" if line.limit is None else "met" if _good(line, samples) else "MISSED"
-    return line.what, spread(line.value(samples), line.unit, _number), goal, verdict
-
-
 def _number(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.2f}"
-
-
-def _good(line: Line, samples: Samples) -> bool:
-    return line.limit is None or median(line.value(samples)) <= line.limit
-
-
-def _name(line: Line) -> str:
-    return f"{line.what} ({line.unit})"
