@@ -51,6 +51,11 @@ class Page:
                 result: dict[str, Any] = reply["result"]
                 return result
 
+    def watch(self) -> None:
+        """From now on `events` has what the page does, loads and logs."""
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.call(f"{domain}.enable")
+
     def value(self, expression: str) -> Any:
         """What the JavaScript expression gives; None while it fails, or while the page gives way to another one."""
         try:

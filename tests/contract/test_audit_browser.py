@@ -64,8 +64,7 @@ def page() -> Iterator[Any]:
     if program is None:
         pytest.skip("needs chromium")
     with chromium.browser(program, 1000, 800) as opened:
-        for domain in ("Page", "Runtime", "Log", "Network"):
-            opened.call(f"{domain}.enable")
+        opened.watch()
         yield opened
 
 

@@ -277,8 +277,7 @@ def page(airflow: Standalone, token: str) -> Iterator[Any]:
     if program is None:
         pytest.skip("needs chromium")
     with driver.browser(program, 1200, 800) as opened:
-        for domain in ("Page", "Runtime", "Log", "Network"):
-            opened.call(f"{domain}.enable")
+        opened.watch()
         opened.call("Network.setCookie", name="_token", value=token, url=airflow.url)
         yield opened
 
