@@ -1,55 +1,22 @@
-"""Plans: what the comparison finds, row by row, and how a plan is kept and shown."""
+"""Plans: what the comparison finds, row by row, and in which order it is done."""
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
-from airflow_provider_btrdb.catalog.streams import StoredStream, sorted_annotations
 from airflow_provider_btrdb.client.errors import InputError
 from airflow_provider_btrdb.client.identity import derived_uuid
 from airflow_provider_btrdb.provision import (
-    Change,
     Plan,
-    load_plan,
-    plan_bytes,
-    plan_text,
-    sha256_of,
     shard_of,
-    spec_from_rows,
 )
-from airflow_provider_btrdb.provision.compare import compare
 from airflow_provider_btrdb.provision.ordering import ordered
-from airflow_provider_btrdb.provision.standing import standing, update_of
 
 UUID_ = UUID("0d22a53b-e2ef-4e0a-ab89-b2d48fb2592a")
-
-
-def stored(
-    collection: str = "c", name: str = "n", uuid: UUID | None = None, version: int = 3, **tags: Any
-) -> StoredStream:
-    uuid = uuid or derived_uuid(collection, name)
-    notes = sorted_annotations(tags.pop("annotations", {}))
-    ingress, distiller = tags.get("ingress", ""), tags.get("distiller", "")
-    return StoredStream(uuid.bytes, collection, name, tags.get("unit", ""), ingress, distiller, notes, version)
-
-
-def planned(rows: list[dict[str, Any]], *there: StoredStream, prefixes: tuple[str, ...] = (), **options: Any) -> Plan:
-    snapshot = {stream.uuid: stream for stream in there}
-    return compare(spec_from_rows(rows, prefixes=prefixes), snapshot, **options)
-
-
-def row(**fields: Any) -> dict[str, Any]:
-    return {"collection": "c", "name": "n", **fields}
-
-
-def only(plan: Plan) -> Change:
-    (change,) = plan.changes
-    return change
 
 
 # ---------------------------------------------------------------- what differs
@@ -78,14 +45,16 @@ def only(plan: Plan) -> Change:
         ),
     ],
 )
-def test_differences(wanted: dict[str, Any], there: dict[str, Any], differences: list[Any]) -> None:
+def test_differences(
+    wanted: dict[str, Any], there: dict[str, Any], differences: list[Any], stored: Any, planned: Any, row: Any
+) -> None:
     plan = planned([row(**wanted)], stored(**there))
     assert [tuple(one) for change in plan.changes for one in change.differences] == differences
     assert plan.unchanged == (0 if differences else 1)
     assert [(change.kind, change.property_version) for change in plan.changes] == [("update", 3)] * bool(differences)
 
 
-def test_a_new_stream_has_everything_that_the_row_says() -> None:
+def test_a_new_stream_has_everything_that_the_row_says(planned: Any, row: Any, only: Any) -> None:
     wanted = row(unit="V", annotations={"k": None, "b": "x"}, ignore_changes=["unit"], generation=1)
     change = only(planned([wanted]))
     assert (change.kind, change.uuid, change.property_version) == ("create", derived_uuid("c", "n", generation=1), 0)
@@ -96,13 +65,13 @@ def test_a_new_stream_has_everything_that_the_row_says() -> None:
     ]
 
 
-def test_a_stream_is_adopted_by_its_name_whatever_its_uuid() -> None:
+def test_a_stream_is_adopted_by_its_name_whatever_its_uuid(stored: Any, planned: Any, row: Any, only: Any) -> None:
     assert planned([row()], stored(uuid=uuid4())).verdict == "empty"
     change = only(planned([row(unit="V")], stored(uuid=UUID_)))
     assert (change.kind, change.uuid) == ("update", UUID_)
 
 
-def test_two_streams_of_one_name_are_never_picked_from() -> None:
+def test_two_streams_of_one_name_are_never_picked_from(stored: Any, planned: Any, row: Any, only: Any) -> None:
     other = uuid4()
     change = only(planned([row()], stored(uuid=UUID_), stored(uuid=other, unit="V")))
     assert (change.kind, set(change.rivals)) == ("ambiguous", {UUID_, other})
@@ -111,7 +80,7 @@ def test_two_streams_of_one_name_are_never_picked_from() -> None:
     assert plan.unchanged == 1
 
 
-def test_a_named_uuid_is_created_as_asked_and_moved_to_its_name() -> None:
+def test_a_named_uuid_is_created_as_asked_and_moved_to_its_name(stored: Any, planned: Any, row: Any, only: Any) -> None:
     change = next(one for one in planned([row(uuid=UUID_), row(unit="V")]).changes if not one.explicit)
     assert (change.kind, change.uuid, change.rivals) == ("create", derived_uuid("c", "n"), (UUID_,))
     change = only(planned([row(uuid=UUID_)], stored(unit="V"), prefixes=("c",)))
@@ -123,7 +92,7 @@ def test_a_named_uuid_is_created_as_asked_and_moved_to_its_name() -> None:
     }  # fmt: skip
 
 
-def test_moved_from_keeps_the_uuid() -> None:
+def test_moved_from_keeps_the_uuid(stored: Any, planned: Any, row: Any, only: Any) -> None:
     wanted = row(moved_from="old/x")
     change = only(planned([wanted], stored("old", "x", UUID_)))
     assert (change.kind, change.uuid) == ("move", UUID_)
@@ -132,13 +101,13 @@ def test_moved_from_keeps_the_uuid() -> None:
     assert only(planned([wanted], stored("old", "x"), stored("old", "x", UUID_))).kind == "ambiguous"
 
 
-def test_a_derived_uuid_that_another_place_holds_is_told() -> None:
+def test_a_derived_uuid_that_another_place_holds_is_told(stored: Any, planned: Any, row: Any, only: Any) -> None:
     change = only(planned([row()], stored("other", "m", derived_uuid("c", "n")), prefixes=("",)))
     assert change.kind == "taken"
     assert "belongs to other/m" in change.detail
 
 
-def test_unmanaged_streams_go_only_with_prune_and_below_the_prefixes() -> None:
+def test_unmanaged_streams_go_only_with_prune_and_below_the_prefixes(stored: Any, planned: Any) -> None:
     there = [stored("grid/a", "n"), stored("grid/a", "x"), stored("grid/kept", "y"), stored("far", "z")]
     rows = [
         {"collection": "grid/a", "name": "n"},
@@ -159,7 +128,7 @@ def test_unmanaged_streams_go_only_with_prune_and_below_the_prefixes() -> None:
         planned(rows, *there, prune=True)
 
 
-def test_a_stream_that_a_row_may_have_made_is_not_pruned() -> None:
+def test_a_stream_that_a_row_may_have_made_is_not_pruned(stored: Any, planned: Any, row: Any) -> None:
     """Somebody renamed it. Its uuid could never come back, so the advice to take it back would be void."""
     rows = [row(), {"collection": "c2", "name": "m"}, row(name="newer", generation=1)]
     there = [
@@ -176,7 +145,7 @@ def test_a_stream_that_a_row_may_have_made_is_not_pruned() -> None:
     assert [part.counts["destroy"] for part in parts].count(0) == 2
 
 
-def test_shards_share_the_work_and_know_of_each_other() -> None:
+def test_shards_share_the_work_and_know_of_each_other(stored: Any, planned: Any) -> None:
     """A stream that one shard moves is no stranger to the shard where it was."""
     rows = [{"collection": f"c{n}", "name": "n", "moved_from": f"c-old{n}/n"} for n in range(20)]
     there = [stored(f"c-old{n}", "n") for n in range(20)] + [stored(f"c-old{n}", "x") for n in range(20)]
@@ -190,7 +159,7 @@ def test_shards_share_the_work_and_know_of_each_other() -> None:
     assert [shard_of(text, 64) for text in ("", "a", "\u00e9", "ieee118/bus1")] == [20, 10, 19, 32]
 
 
-def test_prune_needs_prefixes_of_its_own_and_leaves_what_has_no_name() -> None:
+def test_prune_needs_prefixes_of_its_own_and_leaves_what_has_no_name(stored: Any, planned: Any, row: Any) -> None:
     for prefixes in ((), ("",), ("c", "")):
         with pytest.raises(InputError, match=r"prune (needs|with the empty) prefix"):
             planned([row()], stored(), prefixes=prefixes, prune=True)
@@ -198,14 +167,14 @@ def test_prune_needs_prefixes_of_its_own_and_leaves_what_has_no_name() -> None:
     assert (plan.verdict, plan.unmanaged_first) == ("empty", (("c", "", UUID_),))
 
 
-def test_streams_at_both_ends_of_a_move_are_ambiguous() -> None:
+def test_streams_at_both_ends_of_a_move_are_ambiguous(stored: Any, planned: Any, row: Any, only: Any) -> None:
     old = stored(name="old", uuid=UUID_)
     change = only(planned([row(moved_from="c/old")], stored(), old, prefixes=("c",), prune=True))
     assert (change.kind, set(change.rivals)) == ("ambiguous", {UUID_, derived_uuid("c", "n")})
     assert "moved from" in change.detail
 
 
-def test_streams_elsewhere_are_known_by_their_uuids_and_by_nothing_else() -> None:
+def test_streams_elsewhere_are_known_by_their_uuids_and_by_nothing_else(stored: Any, planned: Any, row: Any) -> None:
     far = [stored("far", "f", UUID_), stored("far", "g", derived_uuid("c", "n")), stored("far", "h", UUID(int=7))]
     elsewhere = {stream.uuid: stream for stream in far}
     plan = planned([row(name="m", uuid=UUID_), row()], elsewhere=elsewhere, prefixes=("far", "c"))
@@ -217,14 +186,14 @@ def test_streams_elsewhere_are_known_by_their_uuids_and_by_nothing_else() -> Non
     assert [(change.kind, change.differences[0].old) for change in plan.changes] == [("update", "V")]
 
 
-def test_a_stream_that_is_to_leave_is_no_reason_against_a_new_one() -> None:
+def test_a_stream_that_is_to_leave_is_no_reason_against_a_new_one(stored: Any, planned: Any, row: Any) -> None:
     plan = planned([row(name="m", uuid=UUID_), row()], stored(uuid=UUID_))
     assert [(change.kind, change.name, change.rivals) for change in plan.changes] == [
         ("move", "m", ()), ("create", "n", (UUID_,)),
     ]  # fmt: skip
 
 
-def test_an_update_waits_for_a_stream_that_is_destroyed() -> None:
+def test_an_update_waits_for_a_stream_that_is_destroyed(stored: Any, planned: Any, row: Any) -> None:
     rows = [row(uuid=UUID_, unit="V"), row(uuid=UUID(int=8), annotations={"k": "x"})]
     there = [stored(uuid=UUID_, unit="A"), stored(uuid=UUID(int=7), unit="V"), stored(uuid=UUID(int=8), unit="kV")]
     order, blockers = ordered(planned(rows, *there, prefixes=("c",), prune=True).changes)
@@ -232,7 +201,7 @@ def test_an_update_waits_for_a_stream_that_is_destroyed() -> None:
     assert [[other.uuid.int for other in blockers.get(id(change), ())] for change in order] == [[], [], [7]]
 
 
-def test_what_would_meet_a_stream_with_its_tags_is_told_by_the_plan() -> None:
+def test_what_would_meet_a_stream_with_its_tags_is_told_by_the_plan(stored: Any, planned: Any, row: Any) -> None:
     """No server takes the same collection and tags twice, so one of the two would fail when the plan is applied."""
     other = UUID(int=7)
 
@@ -266,7 +235,7 @@ def test_what_would_meet_a_stream_with_its_tags_is_told_by_the_plan() -> None:
     assert kinds(planned([row(uuid=UUID_)], moved, stranger)) == [("taken", UUID_, other)]
 
 
-def test_who_waits_for_a_stream_that_cannot_leave_cannot_come() -> None:
+def test_who_waits_for_a_stream_that_cannot_leave_cannot_come(stored: Any, planned: Any, row: Any) -> None:
     rows = [row(name="b", uuid=UUID_), row(name="a"), row(name="z")]
     plan = planned(rows, stored(name="a", uuid=UUID_), stored(name="b", uuid=UUID(int=7)))
     assert [(change.kind, change.name) for change in plan.changes] == [
@@ -275,7 +244,7 @@ def test_who_waits_for_a_stream_that_cannot_leave_cannot_come() -> None:
     assert plan.changes[0].detail == "another stream has to leave this place first, and cannot"
 
 
-def test_a_stream_that_another_shard_moves_away_is_in_nobodys_way() -> None:
+def test_a_stream_that_another_shard_moves_away_is_in_nobodys_way(stored: Any, planned: Any, row: Any) -> None:
     place = next(f"d{n}" for n in range(99) if shard_of(f"d{n}", 2) != shard_of("c", 2))
     rows = [row(uuid=UUID(int=7)), row(collection=place, uuid=UUID_)]
     parts = [planned(rows, stored(uuid=UUID_), shard=(k, 2)) for k in range(2)]
@@ -285,13 +254,21 @@ def test_a_stream_that_another_shard_moves_away_is_in_nobodys_way() -> None:
     assert sorted(change.kind for part in parts for change in part.changes) == ["create", "move"]
 
 
-def chain(length: int) -> Plan:
-    """Streams that each take the name of the next one."""
-    rows = [row(name=f"n{k + 1}", uuid=UUID(int=k + 1)) for k in range(length)]
-    return planned(rows, *(stored(name=f"n{k}", uuid=UUID(int=k + 1)) for k in range(length)))
+@pytest.fixture
+def chain(stored: Any, planned: Any, row: Any) -> Any:
+    """`chain(5)`: streams that each take the name of the next one."""
+
+    def made(length: int) -> Plan:
+        rows = [row(name=f"n{k + 1}", uuid=UUID(int=k + 1)) for k in range(length)]
+        plan: Plan = planned(rows, *(stored(name=f"n{k}", uuid=UUID(int=k + 1)) for k in range(length)))
+        return plan
+
+    return made
 
 
-def test_who_takes_a_place_comes_after_who_leaves_it() -> None:
+def test_who_takes_a_place_comes_after_who_leaves_it(
+    stored: Any, planned: Any, row: Any, only: Any, chain: Any
+) -> None:
     changes = chain(5).changes
     order, blockers = ordered([*changes, only(planned([row(name="n0")]))])
     assert [change.name for change in order] == ["n5", "n4", "n3", "n2", "n1", "n0"]
@@ -304,7 +281,7 @@ def test_who_takes_a_place_comes_after_who_leaves_it() -> None:
     ]  # fmt: skip
 
 
-def test_a_new_stream_waits_for_the_tags_that_it_gets_and_for_no_others() -> None:
+def test_a_new_stream_waits_for_the_tags_that_it_gets_and_for_no_others(stored: Any, planned: Any, row: Any) -> None:
     seven, eight, nine = (UUID(int=number) for number in (7, 8, 9))
     rows = [row(unit="V"), row(unit="A", uuid=UUID_), row(unit="kV", uuid=seven), row(unit="V", name="m")]
     rows += [row(annotations={"k": "x"}, uuid=eight), row(unit="mV", uuid=nine)]
@@ -321,7 +298,7 @@ def test_a_new_stream_waits_for_the_tags_that_it_gets_and_for_no_others() -> Non
     assert len(order) == 6
 
 
-def test_what_goes_round_in_a_circle_is_told_and_with_it_what_waits_for_it() -> None:
+def test_what_goes_round_in_a_circle_is_told_and_with_it_what_waits_for_it(stored: Any, planned: Any, row: Any) -> None:
     one, two, three = (UUID(int=n) for n in (1, 2, 3))
     rows = [row(name="b", uuid=one), row(name="a", uuid=two), row(name="c")]
     there = [stored(name="a", uuid=one), stored(name="b", uuid=two)]
@@ -332,159 +309,3 @@ def test_what_goes_round_in_a_circle_is_told_and_with_it_what_waits_for_it() -> 
     assert "in a circle" in plan.changes[0].detail
     plan = planned([*rows[:2], row(name="b", uuid=three)], *there)
     assert [(change.kind, change.uuid) for change in plan.changes] == [("taken", two), ("taken", one), ("taken", three)]
-
-
-# ---------------------------------------------------------------- the file and the lines
-
-
-def changed() -> Plan:
-    return planned(
-        [
-            row(unit="A", annotations={"k": "\u00fc", "z": None}, owns=["gone"]),
-            row(name="m", annotations={"k": "line\nbreak"}),
-            row(name="a"),
-            row(name="p", moved_from="c/q"),
-        ],
-        stored(unit="V", annotations={"k": "u", "gone": "1"}),
-        stored(name="a", uuid=UUID_),
-        stored(name="a", uuid=UUID(int=7)),
-        stored(name="q", uuid=UUID(int=8)),
-        stored(name="stranger", uuid=UUID(int=9)),
-        prefixes=("c",),
-        prune=True,
-    )
-
-
-def test_a_plan_is_kept_as_it_was() -> None:
-    plan = changed()
-    data = plan_bytes(plan)
-    assert load_plan(data) == plan
-    assert load_plan(data, sha256_of(data).upper()) == plan
-    assert len(data.decode().splitlines()) == len(plan.changes) + 2
-    empty = planned([row()], stored())
-    assert load_plan(plan_bytes(empty)) == empty
-
-
-@pytest.mark.parametrize(
-    ("data", "said"),
-    [
-        (b"", "this is no plan"),
-        (b"{}", "changes: Field required"),
-        (b'{"format":2,"changes":[],"unchanged":0}', "format: Input should be 1"),
-        (b'{"changes":[],"unchanged":0,"extra":1}', "extra: Unexpected"),
-        (b'{"changes":[{"kind":"do"}],"unchanged":0}', "changes.0.kind"),
-        (
-            b'{"changes":[{"kind":"update","collection":"c","name":"n","uuid":"0d22a53b-e2ef-4e0a-ab89-b2d48fb2592a",'
-            b'"differences":[["units","set","V","A"]]}],"unchanged":0}',
-            "c/n: a stream has no field 'units'",
-        ),
-        (
-            b'{"changes":[{"kind":"update","collection":"c\\u001b[2J","name":"n",'
-            b'"uuid":"0d22a53b-e2ef-4e0a-ab89-b2d48fb2592a"}],"unchanged":0}',
-            r"c\x1b[2J/n: 0 is no property version",
-        ),
-        (b'{"changes":[],"unchanged":0,"\\u001b[2J":1}', r"\x1b[2J: Unexpected"),
-    ],
-)
-def test_what_is_no_plan_is_refused(data: bytes, said: str) -> None:
-    with pytest.raises(InputError, match=re.escape(said)):
-        load_plan(data)
-
-
-@pytest.mark.parametrize(
-    ("kind", "fields", "said"),
-    [
-        ("update", {"property_version": 0}, "c/n: 0 is no property version"),
-        ("update", {"property_version": 1 << 64}, "is no property version"),
-        ("destroy", {"property_version": -1}, "c/n: -1 is no property version"),
-        ("update", {"differences": []}, "c/n: nothing to update"),
-        ("move", {"differences": []}, "c/n: nothing to move"),
-        ("create", {"property_version": 3}, "a stream that is to be created has no property version"),
-    ],
-)
-def test_a_plan_that_would_do_something_else_than_it_says_is_refused(
-    kind: str, fields: dict[str, Any], said: str
-) -> None:
-    data = json.loads(plan_bytes(planned([row(unit="A")], stored(unit="V"))))
-    data["changes"][0] |= {"kind": kind, **fields}
-    with pytest.raises(InputError, match=said):
-        load_plan(json.dumps(data).encode())
-    data["changes"] = []
-    load_plan(json.dumps(data).encode())
-    with pytest.raises(InputError, match="shards are counted from 0"):
-        load_plan(json.dumps(data | {"shard": [5, 2]}).encode())
-
-
-def test_another_plan_than_the_approved_one_is_refused() -> None:
-    data = plan_bytes(changed())
-    with pytest.raises(InputError, match="not the plan that was approved"):
-        load_plan(data.replace(b'"A"', b'"B"'), sha256_of(data))
-
-
-def test_the_lines_of_a_plan() -> None:
-    ours, moved, new = (derived_uuid("c", "n"), UUID(int=8), derived_uuid("c", "m"))
-    assert plan_text(changed()).splitlines() == [
-        "! c/a (ambiguous: 2 streams have the name: say which one is meant by its uuid)",
-        f"+ c/m (create, uuid {new})",
-        "    + annotations.k: 'line\\nbreak'",
-        f"~ c/n (update, uuid {ours}, property version 3)",
-        "    ~ unit: 'V' -> 'A'",
-        "    ~ annotations.k: 'u' -> '\u00fc'",
-        "    + annotations.z: null",
-        "    - annotations.gone: '1'",
-        f"~ c/p (move, uuid {moved}, property version 3)",
-        "    ~ name: 'q' -> 'p'",
-        f"- c/stranger (destroy, uuid {UUID(int=9)}, property version 3)",
-        "Plan: 1 to create, 1 to update, 1 to move, 1 to destroy, 1 ambiguous, 0 unchanged.",
-    ]
-    assert plan_text(changed(), most=1).splitlines()[1:] == [
-        "  ... and 4 more changes",
-        plan_text(changed()).splitlines()[-1],
-    ]
-    assert plan_text(planned([row()], stored(), stored(name="x"))) == "Plan: nothing to do, 1 unchanged, 1 unmanaged."
-    assert "c\\nd\\x1b[2J/n" in plan_text(planned([row(collection="c\nd\x1b[2J")]))
-    assert plan_text(planned([row(name="n ")])).startswith("+ 'c/n ' (create, ")
-    # Of a long value the part that changes.
-    wanted = row(annotations={"k": "x" * 1000 + "a" + "y" * 999, "new": "z" * 201, "short": ""})
-    there = stored(annotations={"k": "x" * 1000 + "b" + "y" * 999, "short": "x" * 1000})
-    same, rest = "x" * 20, "y" * 179
-    assert plan_text(planned([wanted], there)).splitlines()[1:-1] == [
-        f"    ~ annotations.k: ...'{same}b{rest}'... (2000 characters) -> ...'{same}a{rest}'... (2000 characters)",
-        f"    + annotations.new: '{'z' * 200}'... (201 characters)",
-        f"    ~ annotations.short: '{'x' * 200}'... (1000 characters) -> ''",
-    ]
-    assert plan_text(planned([row(collection="c ")])).startswith("+ 'c /n' (create, ")
-
-
-# ---------------------------------------------------------------- what a stream says of a change
-
-
-def test_how_a_refused_update_stands() -> None:
-    change = only(
-        planned(
-            [row(unit="A", annotations={"k": "x", "n": "1"}, owns=["old"])], stored(annotations={"k": "y", "old": "z"})
-        )
-    )
-    before, after = {"k": "y", "old": "z"}, {"k": "x", "n": "1"}
-    assert standing(change, stored(unit="A", annotations=after | {"theirs": "t"}, version=9)) == "done"
-    assert standing(change, stored(unit="A", annotations=before, version=4)) == "half"
-    assert standing(change, stored(unit="A", annotations=before | {"theirs": "t"}, version=4)) == "half"
-    for other in (
-        stored(unit="A", annotations=before, version=5),
-        stored(unit="V", annotations=before, version=4),
-        stored(unit="A", annotations=before | {"k": "theirs"}, version=4),
-        stored(unit="A", annotations=before | {"n": "theirs"}, version=4),
-        stored(unit="A", annotations={"k": "y"}, version=4),
-        stored(name="m", unit="A", annotations=after, version=9),
-    ):
-        assert standing(change, other) == "stale", other
-
-
-def test_the_calls_of_a_change() -> None:
-    moved = only(
-        planned([row(moved_from="old/x", annotations={"k": None})], stored("old", "x", annotations={"k": "1"}))
-    )
-    update = update_of(moved)
-    assert (update.collection, update.tags, update.annotations) == ("c", {"name": "n"}, {"k": None})
-    owned = update_of(only(planned([row(owns="*")], stored(annotations={"k": "1"}))))
-    assert (owned.changes_tags, owned.remove_annotations) == (False, ("k",))
