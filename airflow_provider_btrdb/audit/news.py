@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from airflow_provider_btrdb.audit.results import CheckResult, Failure, Outcome, Result, RunResult
-from airflow_provider_btrdb.audit.storing import load, stored_failures
+from airflow_provider_btrdb.audit.storing import stored_failures
 from airflow_provider_btrdb.audit.wording import failure_text, total, word
 from airflow_provider_btrdb.catalog.streams import printable
 from airflow_provider_btrdb.client.errors import InputError
@@ -74,12 +74,11 @@ def told_from(data: bytes | None) -> Told:
         raise InputError(f"what was told is in no file of this version: {error.errors()[0]['msg']}") from None
 
 
-def news(place: Any, told: Told, quiet: timedelta, path: str) -> tuple[AuditMessage | None, Told]:
-    """What is to be told of the run in a folder, and what was told then; no message where nothing changed.
+def news(run: RunResult, place: Any, told: Told, quiet: timedelta, path: str) -> tuple[AuditMessage | None, Told]:
+    """What is to be told of the run that is kept in a folder, and what was told then; no message where nothing changed.
 
     A check that was told of less than `quiet` before this run is left for a later one.
     """
-    run = load(place)
     new, ids = _failures(place, run, told)
     now, changes = {}, []
     for name, owner, check in [(COVERAGE, "", _coverage(run)), *((one.name, one.owner, one) for one in run.checks)]:

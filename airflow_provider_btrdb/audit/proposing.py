@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable
-from contextlib import aclosing
 from typing import Any
 
-from airflow_provider_btrdb.audit.fields import Seen, of_descriptor
+from airflow_provider_btrdb.audit.fields import Seen
+from airflow_provider_btrdb.audit.listing import Pass
+from airflow_provider_btrdb.audit.selectors import Selector
 from airflow_provider_btrdb.catalog.streams import ANNOTATION
-from airflow_provider_btrdb.client import codec, rpcs
 from airflow_provider_btrdb.client._aio.calls import AsyncCalls
 from airflow_provider_btrdb.client.bulk import Work
 from airflow_provider_btrdb.protocol import TAG_KEYS
-from airflow_provider_btrdb.wire import btrdb_v5_pb2 as pb
 
 FEW = 20
 """A field with so few values has them by some rule."""
@@ -45,12 +44,14 @@ def propose_suite(prefix: str = "") -> Work[str]:
     async def work(calls: AsyncCalls) -> str:
         fields: dict[str, _Field] = {key: _Field() for key in TAG_KEYS}
         collections: Counter[str] = Counter()
-        request = codec.request(pb.LookupStreamsParams, collection=prefix, is_collection_prefix=True)
-        async with aclosing(calls.pages(rpcs.LOOKUP_STREAMS, request)) as pages:
-            async for page in pages:
-                for seen in map(of_descriptor, page.results):
-                    collections[seen.collection] += 1
-                    _add(fields, seen)
+
+        def see(seen: Seen) -> None:
+            collections[seen.collection] += 1
+            _add(fields, seen)
+
+        one_pass = Pass(lambda query: frozenset())
+        one_pass.watch(Selector(), see)
+        await one_pass.run(calls, prefix)
         return _text(prefix, fields, collections)
 
     return work

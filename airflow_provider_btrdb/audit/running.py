@@ -38,7 +38,7 @@ from airflow_provider_btrdb.audit.suites import (
     Unique,
 )
 from airflow_provider_btrdb.audit.telling import add_rare_keys
-from airflow_provider_btrdb.catalog.shards import checked_shard, shard_of
+from airflow_provider_btrdb.catalog.shards import checked_shard, in_shard
 from airflow_provider_btrdb.client import codec, rpcs
 from airflow_provider_btrdb.client._aio.calls import AsyncCalls
 from airflow_provider_btrdb.client.bulk import Work, in_flight
@@ -228,7 +228,7 @@ class _Run:
                 one_pass.watch(selector, self._collector(targets, selector))
             else:
                 for target in map(target_of_row, rows):
-                    if self._mine(target.collection):
+                    if in_shard(target.collection, self._shard):
                         targets.add(selector, target)
         waiting = self._waiting()
         keeping = [state for state in waiting if isinstance(state.check.rule, Unique | Consistent | RefersTo)]
@@ -276,13 +276,10 @@ class _Run:
 
     def _collector(self, into: Targets, selector: Selector) -> Callable[[Seen], None]:
         def see(seen: Seen) -> None:
-            if self._mine(seen.collection):
+            if in_shard(seen.collection, self._shard):
                 into.add(selector, Target(seen.uuid, seen.collection, seen.tags.get("name") or ""))
 
         return see
-
-    def _mine(self, collection: str) -> bool:
-        return self._shard is None or shard_of(collection, self._shard[1]) == self._shard[0]
 
     # ------------------------------------------------------------ annotation keys, and the end
 

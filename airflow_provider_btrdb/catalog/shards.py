@@ -12,6 +12,11 @@ def shard_of(collection: str, count: int) -> int:
     return int.from_bytes(hashlib.sha256(collection.encode()).digest()[:8]) % count
 
 
+def in_shard(collection: str, shard: tuple[int, int] | None) -> bool:
+    """Does shard k of n, (k, n), have the collection? None has all."""
+    return shard is None or shard_of(collection, shard[1]) == shard[0]
+
+
 def checked_shard(shard: tuple[int, int] | None) -> tuple[int, int] | None:
     """(k, n) with 0 <= k < n, or None. Raises InputError."""
     if shard is None:

@@ -65,7 +65,7 @@ class BTrDBAuditNotifier(BaseNotifier):
         run = load(place)
         kept = f"{path.rpartition('/')[0]}/told-{_digest(run.suite, run.shard)}.json"
         before = told_from(read_if_there(kept, conn_id))
-        message, told = news(place, before, self.quiet, path)
+        message, told = news(run, place, before, self.quiet, path)
         if message is not None:
             self._tell(context, message)
         if told != before:

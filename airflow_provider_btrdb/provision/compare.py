@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from uuid import UUID
 
-from airflow_provider_btrdb.catalog.shards import checked_shard, shard_of
+from airflow_provider_btrdb.catalog.shards import checked_shard, in_shard
 from airflow_provider_btrdb.catalog.snapshot import Snapshot
 from airflow_provider_btrdb.catalog.streams import ANNOTATION, Sharing, StoredStream
 from airflow_provider_btrdb.client.errors import InputError
@@ -54,13 +54,13 @@ def compare(
     changes: list[Change] = []
     unchanged = 0
     for row in spec.streams:
-        if shard is None or shard_of(row.collection, shard[1]) == shard[0]:
+        if in_shard(row.collection, shard):
             change = _change(row, spec, found, shared)
             if change is None:
                 unchanged += 1
             else:
                 changes.append(change)
-    strangers = [stream for stream in found.strangers if shard is None or _in_shard(stream, shard)]
+    strangers = [stream for stream in found.strangers if in_shard(stream.collection, shard)]
     doomed = _doomed(spec, strangers) if prune else []
     changes += map(_destroy, doomed)
     gone = {stream.uuid for stream in doomed}
@@ -274,7 +274,3 @@ def _destroy(stream: StoredStream) -> Change:
 
 def _stuck(change: Change, detail: str) -> Change:
     return replace(change, kind="taken", differences=(), rivals=(), detail=detail)
-
-
-def _in_shard(stream: StoredStream, shard: tuple[int, int]) -> bool:
-    return shard_of(stream.collection, shard[1]) == shard[0]

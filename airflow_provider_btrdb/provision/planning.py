@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from uuid import UUID, uuid4
 
-from airflow_provider_btrdb.catalog.shards import checked_shard, shard_of
+from airflow_provider_btrdb.catalog.shards import checked_shard, in_shard
 from airflow_provider_btrdb.catalog.snapshot import Scope, Snapshot, read, read_one
 from airflow_provider_btrdb.catalog.streams import StoredStream
 from airflow_provider_btrdb.client import rpcs
@@ -55,13 +55,13 @@ def make_plan(
 
 async def _scope_of(calls: AsyncCalls, spec: Spec, shard: tuple[int, int]) -> Scope:
     """The collections of a shard, so that n workers together read the catalogue about once."""
-    rows = [row for row in spec.streams if shard_of(row.collection, shard[1]) == shard[0]]
+    rows = [row for row in spec.streams if in_shard(row.collection, shard)]
     collections = {row.collection for row in rows}
     collections |= {row.moved_from[0] for row in rows if row.moved_from is not None}
     for prefix in spec.scope.prefixes:
         asked = request(pb.ListCollectionsParams, prefix=prefix)
         names = await calls.listing(rpcs.LIST_COLLECTIONS, asked, lambda page: page.collections)
-        collections |= {name for name in names if shard_of(name, shard[1]) == shard[0]}
+        collections |= {name for name in names if in_shard(name, shard)}
     return Scope.of((), collections)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from pyarrow import parquet
 
-from airflow_provider_btrdb.audit import CheckResult, Coverage, Failure, RunResult, load_last, store
+from airflow_provider_btrdb.audit import CheckResult, Coverage, Failure, RunResult, load, load_last, store
 from airflow_provider_btrdb.audit.failures import GROUP_BYTES
 from airflow_provider_btrdb.audit.findings import Spool
 from airflow_provider_btrdb.audit.news import Told, news
@@ -118,12 +118,15 @@ def test_a_last_run_is_the_same_in_either_format(kept: Any, tmp_path: Path, last
 @pytest.mark.parametrize("first", FORMATS)
 def test_news_from_one_format_to_the_other(kept: Any, first: str, second: str) -> None:
     a, b, c = (("unit", Failure(id=n * 16, message=f"is {n}", collection=n)) for n in "abc")
-    quiet = timedelta(0)
-    message, told = news(kept([a, b], first), Told(), quiet, "")
+
+    def told_next(place: Any, told: Told) -> Any:
+        return news(load(place), place, told, timedelta(0), "")
+
+    message, told = told_next(kept([a, b], first), Told())
     assert message is not None
     assert "(2 new, 0 resolved)\n    a: is a\n    b: is b" in message.text
-    assert news(kept([a, b], second), told, quiet, "") == (None, told)
-    message, _ = news(kept([b, c], second), told, quiet, "")
+    assert told_next(kept([a, b], second), told) == (None, told)
+    message, _ = told_next(kept([b, c], second), told)
     assert message is not None
     assert "(1 new, 1 resolved)\n    c: is c" in message.text
 

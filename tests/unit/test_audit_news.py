@@ -50,7 +50,7 @@ class Nights:
         place.mkdir()
         (place / "run.json").write_text(run.model_dump_json())
         (place / "failures.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-        message, told = news(place, self.told, self._quiet, f"s3://runs/{run.run_id}")
+        message, told = news(run, place, self.told, self._quiet, f"s3://runs/{run.run_id}")
         self.told = told_from(told.model_dump_json().encode())
         assert self.told == told
         return message
